@@ -1,0 +1,24 @@
+"""THE table: one row of facts per SM, one row per kernel variant.
+
+Nobody else lists SMs, tiles, stages or head sizes. The generator, the launcher, the tests and the
+wheel read the manifest that is made from this file.
+"""
+
+# One row per SM.
+#   arch              what NVRTC is asked for (compute_<arch> and sm_<arch>)
+#   gpu, sm_count     a typical GPU of that SM and its number of multiprocessors (the emulated one)
+#   shared_per_block  opt-in limit of dynamic shared memory of one block, bytes
+#   shared_per_sm     shared memory of one multiprocessor, bytes
+#   threads_per_sm    resident threads of one multiprocessor
+#   cuda              the CUDA releases whose NVRTC compiles it
+SMS = {
+    "80": {"arch": "80", "cuda": ["12.6", "13.0"], "gpu": "A100", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 108, "threads_per_sm": 2048},
+    "86": {"arch": "86", "cuda": ["12.6", "13.0"], "gpu": "RTX A6000", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 84, "threads_per_sm": 1536},
+    "87": {"arch": "87", "cuda": ["12.6", "13.0"], "gpu": "Jetson AGX Orin", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 16, "threads_per_sm": 1536},
+    "89": {"arch": "89", "cuda": ["12.6", "13.0"], "gpu": "L40S", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 142, "threads_per_sm": 1536},
+    "90": {"arch": "90", "cuda": ["12.6", "13.0"], "gpu": "H200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 132, "threads_per_sm": 2048},
+    "100": {"arch": "100", "cuda": ["13.0"], "gpu": "B200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 148, "threads_per_sm": 2048},
+    "110": {"arch": "110", "cuda": ["13.0"], "gpu": "Jetson AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536},
+    "120": {"arch": "120", "cuda": ["13.0"], "gpu": "RTX PRO 6000 Blackwell", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 188, "threads_per_sm": 1536},
+    "121": {"arch": "121", "cuda": ["13.0"], "gpu": "DGX Spark GB10", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 48, "threads_per_sm": 1536},
+}
