@@ -1,7 +1,8 @@
 """Fetches one pinned wheel with the user's own pip and unpacks it.
 
-Run by the repository rule of wheels.bzl. Wheels are kept by their sha256 in a cache folder, since Bazel's
-repository cache does not know what pip downloads; a cached file is verified again before it is used.
+Run by the repository rule of wheels.bzl. Wheels are kept by their sha256 in a cache folder, since
+Bazel's repository cache does not know what pip downloads; a cached file is verified again before
+it is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prints the rows of wheel_pins.bzl for NAME==VERSION arguments: the sha256 for each supported Python.
+"""Prints the rows of wheel_pins.bzl for NAME==VERSION arguments: a sha256 per supported Python.
 
 python3 tools/bazel/pin_wheel.py numpy==2.2.6 pytest==9.0.3
 """

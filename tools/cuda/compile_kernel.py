@@ -1,7 +1,7 @@
 """Compiles one kernel for one SM with NVRTC: no CUDA installation, no GPU, no host compiler.
 
-Defines KERNEL_SYMBOL (the kernel's name) and KERNEL_SM (such as 87) for the source. The report holds what
-the compiler says of registers, spills and shared memory.
+Defines KERNEL_SYMBOL (the kernel's name) and KERNEL_SM (such as 87) for the source. The report
+holds what the compiler says of registers, spills and shared memory.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     embed_images OUT SYMBOL=SM=FORMAT=PATH...
 
-The table is `edge_llm_kernel_images` of plugins/runtime/kernel_image.h: rows of symbol, SM, format (0 cubin,
-1 PTX), data and size, then a row of zeros. Each image ends with a zero byte that its size does not count, so
-that PTX is a C string.
+The table is `edge_llm_kernel_images` of plugins/runtime/kernel_image.h: rows of symbol, SM, format
+(0 cubin, 1 PTX), data and size, then a row of zeros. Each image ends with a zero byte that its size
+does not count, so that PTX is a C string.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs the test files named on the command line under pytest, and writes the XML that Bazel asks for."""
+"""Runs the test files named on the command line under pytest, and writes Bazel's XML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def main() -> int:
-    # No cache: the tests' folder is read-only in a sandbox. importlib: no clash of equal file names.
+    # No cache, as a sandbox is read-only; importlib, as files in two folders may share a name.
     options = ["-p", "no:cacheprovider", "--import-mode=importlib", "-q", "-o", "xfail_strict=true"]
     if xml := os.environ.get("XML_OUTPUT_FILE"):
         options.append(f"--junit-xml={xml}")
