@@ -1,0 +1,206 @@
+// INT4 groupwise GEMV: y = x * w^T for up to 8 rows of x, bound by the reading of the weights.
+//
+// The weights are the A operand of mma.m16n8k16 (16 output channels), and the rows of x are the B
+// operand (8 columns). A product may sum its k in any order that both operands agree on, so lane
+// 4 g + q takes of each quantization group of 128 the 32 consecutive k = 32 q + [0, 32):
+//
+//               q = 0      q = 1      q = 2      q = 3
+//   channel g   [16 bytes] [16 bytes] [16 bytes] [16 bytes]    packed weights, one load each
+//   row g of x  [64 bytes] [64 bytes] [64 bytes] [64 bytes]    FP16, four loads each
+//
+// Word s of the 16 bytes holds the pairs k = 8 a + 2 s, a = 0..3, and register 4 a + s of x the
+// same pairs. Eight steps (s, a / 2) cover the group: global memory to fragments with no shared
+// memory, no shuffle, and every sector of weights read once. The codes are exact in FP16 and the
+// scale is applied to the FP32 sum of a group, so the only rounding is FP32 accumulation's.
+//
+// kWarpsK warps of a CTA take the groups of its k range in turns, and their sums are added in warp
+// order through shared memory at the end: the same bits each time.
+#pragma once
+
+#include "kernels/fixed_width_types.h"
+#include "kernels/gemm/int4_dequantize.cuh"
+#include "kernels/gemm/int4_gemm_params.h"
+#include "kernels/gemm/int4_layout.cuh"
+#include "kernels/gemm/int4_store.cuh"
+#include "kernels/ptx/half2.cuh"
+#include "kernels/ptx/ld_global.cuh"
+#include "kernels/ptx/mma.cuh"
+
+namespace edge_llm {
+
+// kBlocks: blocks of 16 channels of one warp; they share the loads of x.
+// kWarpsN: warps side by side along n; they read the same x, from L1 after the first.
+// kWarpsK: warps that share the k range.
+// kStages: groups of one warp in flight, in registers.
+template <int kBlocks_, int kWarpsN_, int kWarpsK_, int kStages_>
+struct Int4GemvTile {
+  static constexpr int kBlocks = kBlocks_;
+  static constexpr int kWarpsN = kWarpsN_;
+  static constexpr int kWarpsK = kWarpsK_;
+  static constexpr int kStages = kStages_;
+  static constexpr int kM = 8;
+  static constexpr int kWarpTileN = 16 * kBlocks;
+  static constexpr int kTileN = kWarpTileN * kWarpsN;
+  static constexpr int kThreads = 32 * kWarpsN * kWarpsK;
+  // One row of sums in shared memory. The padding of 4 floats puts the rows 2 q of the four q of a
+  // warp 8 banks apart, so that the warp's 32 stores hit 32 banks.
+  static constexpr int kSumStride = kTileN + 4;
+  static constexpr int kSharedBytes = kWarpsK * kM * kSumStride * 4;
+};
+
+// What one lane holds of one quantization group.
+template <class Tile>
+struct Int4GemvGroup {
+  uint32_t weights[Tile::kBlocks][2][4];  // channels g and g + 8 of each block
+  uint32_t x[4][4];                       // row g: [a][s]
+  uint16_t scales[Tile::kBlocks][2];
+};
+
+// Where one lane reads. Rows past the end are clamped to the last one: they are read again from
+// cache, and what comes of them is not stored.
+template <class Tile>
+struct Int4GemvSource {
+  const char* weights[Tile::kBlocks][2];  // at group 0
+  const char* scales[Tile::kBlocks][2];   // at group 0
+  const char* x;                          // at group 0
+  int64_t scales_stride;                  // bytes from group to group
+  int lane_k;                             // first k of the lane in group 0
+  int end_k;                              // k past the range of the CTA
+
+  __device__ __forceinline__ Int4GemvSource(const Int4GemmParams& params, int first_n, int lane,
+                                            int end_group) {
+    const int g = lane / 4;
+    const int q = lane % 4;
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocks; ++block) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int n = min(first_n + 16 * block + 8 * half + g, params.n - 1);
+        weights[block][half] =
+            static_cast<const char*>(params.weights) + packed_offset(n, q / 2, q % 2, params.k);
+        scales[block][half] = static_cast<const char*>(params.scales) + 2 * n;
+      }
+    }
+    const int m = min(g, params.m - 1);
+    lane_k = 32 * q;
+    x = static_cast<const char*>(params.x) + (static_cast<int64_t>(m) * params.k + lane_k) * 2;
+    scales_stride = static_cast<int64_t>(params.n) * 2;
+    end_k = min(kGroupSize * end_group, params.k);
+  }
+
+  // Past end_k everything is zero, and so is its product. A last group of 64 ends inside a group:
+  // lanes with q >= 2 then hold zeros.
+  __device__ __forceinline__ void load(int group, Int4GemvGroup<Tile>& loaded) const {
+    const bool valid = kGroupSize * group + lane_k < end_k;
+    const bool group_valid = kGroupSize * group < end_k;
+    const int64_t wide_group = group;
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocks; ++block) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        ptx::ld_global_nc_v4_once(loaded.weights[block][half],
+                                  weights[block][half] + wide_group * (2 * kGroupSize), valid);
+        loaded.scales[block][half] =
+            ptx::ld_global_nc_u16(scales[block][half] + wide_group * scales_stride, group_valid);
+      }
+    }
+#pragma unroll
+    for (int a = 0; a < 4; ++a) {
+      ptx::ld_global_nc_v4(loaded.x[a], x + wide_group * (2 * kGroupSize) + 16 * a, valid);
+    }
+  }
+};
+
+// sums[block] += the group's products, FP32: channels 16 block + {g, g + 8}, rows 2 q + {0, 1}.
+template <class Tile>
+__device__ __forceinline__ void multiply_group(const Int4GemvGroup<Tile>& group,
+                                               float (&sums)[Tile::kBlocks][4]) {
+  float products[Tile::kBlocks][4] = {};
+#pragma unroll
+  for (int s = 0; s < 4; ++s) {
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocks; ++block) {
+      uint32_t upper[4];  // channel g, pairs a = 0..3
+      uint32_t lower[4];  // channel g + 8
+      dequantize(group.weights[block][0][s], upper);
+      dequantize(group.weights[block][1][s], lower);
+#pragma unroll
+      for (int a = 0; a < 4; a += 2) {
+        const uint32_t fragment[4] = {upper[a], lower[a], upper[a + 1], lower[a + 1]};
+        ptx::mma_m16n8k16(products[block], fragment, group.x[a][s], group.x[a + 1][s]);
+      }
+    }
+  }
+#pragma unroll
+  for (int block = 0; block < Tile::kBlocks; ++block) {
+    const float upper_scale = ptx::cvt_f32_f16(group.scales[block][0]);
+    const float lower_scale = ptx::cvt_f32_f16(group.scales[block][1]);
+    sums[block][0] += upper_scale * products[block][0];
+    sums[block][1] += upper_scale * products[block][1];
+    sums[block][2] += lower_scale * products[block][2];
+    sums[block][3] += lower_scale * products[block][3];
+  }
+}
+
+// Grid: (tiles of n, splits). Without splits y is written, else partials[blockIdx.y].
+template <class Tile>
+__device__ __forceinline__ void int4_gemv(const Int4GemmParams& params) {
+  extern __shared__ float shared_sums[];  // [kWarpsK][kM][kSumStride]
+
+  const int lane = threadIdx.x % 32;
+  const int warp_n = threadIdx.x / 32 % Tile::kWarpsN;
+  const int warp_k = threadIdx.x / 32 / Tile::kWarpsN;
+  const int tile_n = blockIdx.x * Tile::kTileN;
+
+  const int groups = (params.k + kGroupSize - 1) / kGroupSize;
+  const SplitRange range = split_range(groups, blockIdx.y, params.splits);
+  const Int4GemvSource<Tile> source(params, tile_n + warp_n * Tile::kWarpTileN, lane, range.last);
+
+  // A ring of kStages groups in registers: each is loaded kStages turns before it is used.
+  Int4GemvGroup<Tile> stages[Tile::kStages];
+  float sums[Tile::kBlocks][4] = {};
+  const int first = range.first + warp_k;
+#pragma unroll
+  for (int stage = 0; stage < Tile::kStages; ++stage) {
+    source.load(first + stage * Tile::kWarpsK, stages[stage]);
+  }
+  for (int group = first; group < range.last; group += Tile::kStages * Tile::kWarpsK) {
+#pragma unroll
+    for (int stage = 0; stage < Tile::kStages; ++stage) {
+      multiply_group<Tile>(stages[stage], sums);
+      source.load(group + (stage + Tile::kStages) * Tile::kWarpsK, stages[stage]);
+    }
+  }
+
+  const int g = lane / 4;
+  const int q = lane % 4;
+  float* warp_sums = shared_sums + warp_k * Tile::kM * Tile::kSumStride + warp_n * Tile::kWarpTileN;
+#pragma unroll
+  for (int block = 0; block < Tile::kBlocks; ++block) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int row = 2 * q + i % 2;
+      warp_sums[row * Tile::kSumStride + 16 * block + 8 * (i / 2) + g] = sums[block][i];
+    }
+  }
+  __syncthreads();
+
+  // Neighbouring threads take neighbouring pairs of channels.
+  constexpr int kPairs = Tile::kM * Tile::kTileN / 2;
+  for (int pair = threadIdx.x; pair < kPairs; pair += Tile::kThreads) {
+    const int row = pair / (Tile::kTileN / 2);
+    const int channel = pair % (Tile::kTileN / 2) * 2;
+    if (row >= params.m || tile_n + channel >= params.n) continue;
+    float2 total = {0.0f, 0.0f};
+#pragma unroll
+    for (int warp = 0; warp < Tile::kWarpsK; ++warp) {
+      const float2 sum = *reinterpret_cast<const float2*>(
+          shared_sums + (warp * Tile::kM + row) * Tile::kSumStride + channel);
+      total.x += sum.x;
+      total.y += sum.y;
+    }
+    store_pair(params, blockIdx.y, row, tile_n + channel, total.x, total.y);
+  }
+}
+
+}  // namespace edge_llm
