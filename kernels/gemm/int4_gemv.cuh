@@ -56,59 +56,79 @@ struct Int4GemvGroup {
   uint16_t scales[Tile::kBlocks][2];
 };
 
-// Where one lane reads. Rows past the end are clamped to the last one: they are read again from
-// cache, and what comes of them is not stored.
+// Where one lane reads, a turn of the warp (one group of kWarpsK) after the other. Distances that
+// are the same for all lanes stay out of the pointers: registers are what limits the loads in
+// flight.
 template <class Tile>
-struct Int4GemvSource {
-  const char* weights[Tile::kBlocks][2];  // at group 0
-  const char* scales[Tile::kBlocks][2];   // at group 0
-  const char* x;                          // at group 0
-  int64_t scales_stride;                  // bytes from group to group
-  int lane_k;                             // first k of the lane in group 0
-  int end_k;                              // k past the range of the CTA
-
-  __device__ __forceinline__ Int4GemvSource(const Int4GemmParams& params, int first_n, int lane,
-                                            int end_group) {
+class Int4GemvSource {
+ public:
+  // From group `first_group` on, channels from `first_n`, up to the end of group `end_group` - 1.
+  __device__ __forceinline__ Int4GemvSource(const Int4GemmParams& params, int first_n,
+                                            int first_group, int end_group)
+      : params_(params) {
+    const int lane = threadIdx.x % 32;
     const int g = lane / 4;
     const int q = lane % 4;
-#pragma unroll
-    for (int block = 0; block < Tile::kBlocks; ++block) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int n = min(first_n + 16 * block + 8 * half + g, params.n - 1);
-        weights[block][half] =
-            static_cast<const char*>(params.weights) + packed_offset(n, q / 2, q % 2, params.k);
-        scales[block][half] = static_cast<const char*>(params.scales) + 2 * n;
-      }
-    }
-    const int m = min(g, params.m - 1);
-    lane_k = 32 * q;
-    x = static_cast<const char*>(params.x) + (static_cast<int64_t>(m) * params.k + lane_k) * 2;
-    scales_stride = static_cast<int64_t>(params.n) * 2;
-    end_k = min(kGroupSize * end_group, params.k);
+    const int64_t group = first_group;
+    k_ = kGroupSize * first_group + 32 * q;
+    end_k_ = min(kGroupSize * end_group, params.k);
+    channels_left_ = params.n - first_n - g;
+    weights_ = static_cast<const char*>(params.weights) +
+               packed_offset(first_n + g, q / 2, q % 2, params.k) + group * kGroupBytes;
+    scales_ = static_cast<const char*>(params.scales) + (group * params.n + first_n + g) * 2;
+    // Lanes of rows past the last one read the last one again: what comes of it is not stored, and
+    // a second reader of the same bytes costs nothing.
+    const int64_t row = min(g, params.m - 1);
+    x_ = static_cast<const char*>(params.x) + (row * params.k + k_) * 2;
   }
 
-  // Past end_k everything is zero, and so is its product. A last group of 64 ends inside a group:
-  // lanes with q >= 2 then hold zeros.
-  __device__ __forceinline__ void load(int group, Int4GemvGroup<Tile>& loaded) const {
-    const bool valid = kGroupSize * group + lane_k < end_k;
-    const bool group_valid = kGroupSize * group < end_k;
-    const int64_t wide_group = group;
+  // Loads the group `turns` turns from here. What lies past n or past the end of k is not read and
+  // zero, and so is its product. A last group of 64 ends inside a group: lanes with q >= 2 hold
+  // zeros then.
+  __device__ __forceinline__ void load(int turns, Int4GemvGroup<Tile>& loaded) const {
+    const int distance = turns * Tile::kWarpsK;  // in groups
+    const int k = k_ + distance * kGroupSize;
+    const bool k_valid = k < end_k_;
+    const bool group_valid = k / kGroupSize * kGroupSize < end_k_;
+    const char* scales = scales_ + static_cast<int64_t>(distance) * params_.n * 2;
 #pragma unroll
     for (int block = 0; block < Tile::kBlocks; ++block) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        ptx::ld_global_nc_v4_once(loaded.weights[block][half],
-                                  weights[block][half] + wide_group * (2 * kGroupSize), valid);
+        const int channel = 16 * block + 8 * half;
+        const bool channel_valid = channel < channels_left_;
+        const char* weights = weights_ + packed_offset(channel, 0, 0, params_.k);
+        ptx::ld_global_nc_v4_once(loaded.weights[block][half], weights + distance * kGroupBytes,
+                                  k_valid && channel_valid);
         loaded.scales[block][half] =
-            ptx::ld_global_nc_u16(scales[block][half] + wide_group * scales_stride, group_valid);
+            ptx::ld_global_nc_u16(scales + channel * 2, group_valid && channel_valid);
       }
     }
 #pragma unroll
     for (int a = 0; a < 4; ++a) {
-      ptx::ld_global_nc_v4(loaded.x[a], x + wide_group * (2 * kGroupSize) + 16 * a, valid);
+      ptx::ld_global_nc_v4(loaded.x[a], x_ + distance * kGroupBytes + 16 * a, k_valid);
     }
   }
+
+  __device__ __forceinline__ void advance(int turns) {
+    const int distance = turns * Tile::kWarpsK;
+    k_ += distance * kGroupSize;
+    weights_ += distance * kGroupBytes;
+    x_ += distance * kGroupBytes;
+    scales_ += static_cast<int64_t>(distance) * params_.n * 2;
+  }
+
+ private:
+  // From group to group along a line of x, and along a line of four packed channels.
+  static constexpr int kGroupBytes = 2 * kGroupSize;
+
+  const Int4GemmParams& params_;
+  const char* weights_;  // channel g
+  const char* scales_;
+  const char* x_;
+  int channels_left_;  // from channel g
+  int k_;              // of the lane
+  int end_k_;
 };
 
 // sums[block] += the group's products, FP32: channels 16 block + {g, g + 8}, rows 2 q + {0, 1}.
@@ -154,21 +174,21 @@ __device__ __forceinline__ void int4_gemv(const Int4GemmParams& params) {
 
   const int groups = (params.k + kGroupSize - 1) / kGroupSize;
   const SplitRange range = split_range(groups, blockIdx.y, params.splits);
-  const Int4GemvSource<Tile> source(params, tile_n + warp_n * Tile::kWarpTileN, lane, range.last);
+  const int first = range.first + warp_k;
+  Int4GemvSource<Tile> source(params, tile_n + warp_n * Tile::kWarpTileN, first, range.last);
 
   // A ring of kStages groups in registers: each is loaded kStages turns before it is used.
   Int4GemvGroup<Tile> stages[Tile::kStages];
   float sums[Tile::kBlocks][4] = {};
-  const int first = range.first + warp_k;
 #pragma unroll
-  for (int stage = 0; stage < Tile::kStages; ++stage) {
-    source.load(first + stage * Tile::kWarpsK, stages[stage]);
-  }
+  for (int stage = 0; stage < Tile::kStages; ++stage) source.load(stage, stages[stage]);
+#pragma unroll 1  // the ring is unrolled already
   for (int group = first; group < range.last; group += Tile::kStages * Tile::kWarpsK) {
+    source.advance(Tile::kStages);
 #pragma unroll
     for (int stage = 0; stage < Tile::kStages; ++stage) {
       multiply_group<Tile>(stages[stage], sums);
-      source.load(group + (stage + Tile::kStages) * Tile::kWarpsK, stages[stage]);
+      source.load(stage, stages[stage]);
     }
   }
 
