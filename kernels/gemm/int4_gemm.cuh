@@ -207,34 +207,32 @@ __device__ __forceinline__ void multiply_stage(uint32_t x, const Int4GemmWarp<Ti
   for (int turn = 0; turn < Tile::kTileK / 32 / Tile::kWarpsK; ++turn) {
     const int chunk_k = turn * Tile::kWarpsK + warp.k;  // which 32 k of the tile
 
-    uint32_t b[Tile::kBlocksN][4];  // pairs a = 0..3 of each block
+    uint32_t words[Tile::kBlocksN / 4][4];  // one per block of 8 channels
 #pragma unroll
-    for (int block = 0; block < Tile::kBlocksN; block += 4) {
-      uint32_t words[4];
-      const int line = (warp.n + 8 * (block + matrix) + row) / 4;
+    for (int quad = 0; quad < Tile::kBlocksN / 4; ++quad) {
+      const int line = (warp.n + 32 * quad + 8 * matrix + row) / 4;
       const int chunk = chunk_k / 2 * 8 + row % 4 * 2 + chunk_k % 2;
-      ptx::ldmatrix_x4(words, weights + chunk_offset<Tile>(line, chunk));
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        dequantize(words[i], b[block + i]);
-#pragma unroll
-        for (int pair = 0; pair < 4; ++pair) {
-          b[block + i][pair] = ptx::mul_f16x2(b[block + i][pair], scale[block + i]);
-        }
-      }
+      ptx::ldmatrix_x4(words[quad], weights + chunk_offset<Tile>(line, chunk));
     }
 
 #pragma unroll
     for (int step = 0; step < 2; ++step) {  // k16 steps
+      uint32_t b[Tile::kBlocksN][2];
+#pragma unroll
+      for (int block = 0; block < Tile::kBlocksN; ++block) {
+        dequantize(words[block / 4][block % 4] >> (8 * step), b[block]);
+        b[block][0] = ptx::mul_f16x2(b[block][0], scale[block]);
+        b[block][1] = ptx::mul_f16x2(b[block][1], scale[block]);
+      }
 #pragma unroll
       for (int block_m = 0; block_m < Tile::kBlocksM; ++block_m) {
         uint32_t a[4];
-        ptx::ldmatrix_x4(a, x + chunk_offset<Tile>(warp.m + 16 * block_m + 8 * (matrix % 2) + row,
-                                                   4 * chunk_k + 2 * step + matrix / 2));
+        const int line = warp.m + 16 * block_m + 8 * (matrix % 2) + row;
+        const int chunk = 4 * chunk_k + 2 * step + matrix / 2;
+        ptx::ldmatrix_x4(a, x + chunk_offset<Tile>(line, chunk));
 #pragma unroll
         for (int block_n = 0; block_n < Tile::kBlocksN; ++block_n) {
-          ptx::mma_m16n8k16(sums[block_m][block_n], a, b[block_n][2 * step],
-                            b[block_n][2 * step + 1]);
+          ptx::mma_m16n8k16(sums[block_m][block_n], a, b[block_n][0], b[block_n][1]);
         }
       }
     }
@@ -320,6 +318,7 @@ __device__ __forceinline__ void int4_gemm(const Int4GemmParams& params) {
 
   Int4GemmSums<Tile> sums = {};
   int stage = 0;
+#pragma unroll 1  // one tile is enough work to schedule
   for (int k_tile = range.first; k_tile < range.last; ++k_tile) {
     ptx::cp_async_wait_group<Tile::kStages - 2>();
     __syncthreads();  // the tile is there for all, and all have read the stage loaded next

@@ -139,15 +139,16 @@ __device__ __forceinline__ void multiply_group(const Int4GemvGroup<Tile>& group,
 #pragma unroll
   for (int s = 0; s < 4; ++s) {
 #pragma unroll
-    for (int block = 0; block < Tile::kBlocks; ++block) {
-      uint32_t upper[4];  // channel g, pairs a = 0..3
-      uint32_t lower[4];  // channel g + 8
-      dequantize(group.weights[block][0][s], upper);
-      dequantize(group.weights[block][1][s], lower);
+    for (int step = 0; step < 2; ++step) {  // pairs a = 2 step + {0, 1}
 #pragma unroll
-      for (int a = 0; a < 4; a += 2) {
-        const uint32_t fragment[4] = {upper[a], lower[a], upper[a + 1], lower[a + 1]};
-        ptx::mma_m16n8k16(products[block], fragment, group.x[a][s], group.x[a + 1][s]);
+      for (int block = 0; block < Tile::kBlocks; ++block) {
+        uint32_t upper[2];  // channel g
+        uint32_t lower[2];  // channel g + 8
+        dequantize(group.weights[block][0][s] >> (8 * step), upper);
+        dequantize(group.weights[block][1][s] >> (8 * step), lower);
+        const uint32_t fragment[4] = {upper[0], lower[0], upper[1], lower[1]};
+        ptx::mma_m16n8k16(products[block], fragment, group.x[2 * step][s],
+                          group.x[2 * step + 1][s]);
       }
     }
   }
