@@ -48,8 +48,8 @@ class KernelSet {
 // naming the SM and those of the build. `images` ends with a null symbol. Pure.
 const KernelImage& select_image(const KernelImage* images, std::string_view name, int sm);
 
-// Loads the requested kernels from edge_llm_kernel_images for the current device. An image is loaded
-// once per process, whoever asks. Thread-safe. Throws and logs as select_image does.
+// Loads the requested kernels from edge_llm_kernel_images for the current device. An image is
+// loaded once per process, whoever asks. Thread-safe. Throws and logs as select_image does.
 KernelSet load_kernels(const CudaDriver& driver, const std::vector<KernelRequest>& requests);
 
 }  // namespace edge_llm

@@ -12,8 +12,8 @@ using LogSink = void (*)(void* context, LogLevel level, const char* message);
 // Replaces stderr; a null sink restores it. `context` must outlive the process's last message.
 void set_log_sink(LogSink sink, void* context) noexcept;
 
-// Writes the message when EDGE_LLM_PLUGINS_LOG (off, error or info; default error) admits its level.
-// The variable is read at each message: an embedder may change it after loading the library.
+// Writes the message when EDGE_LLM_PLUGINS_LOG (off, error or info; default error) admits its
+// level. The variable is read at each message: an embedder may change it after loading the library.
 void log(LogLevel level, const char* message) noexcept;
 
 }  // namespace edge_llm
