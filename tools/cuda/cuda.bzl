@@ -1,0 +1,198 @@
+"""Device code: one .cu per variant, compiled with NVRTC for every SM, embedded with a table."""
+
+load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
+load("//platforms:platforms.bzl", "platform_select")
+
+# What each CUDA release comes from.
+CUDA_RELEASES = {
+    "12.6": {
+        "include": ["@pypi_nvidia_cuda_runtime_cu12//:include", "@pypi_nvidia_cuda_cccl_cu12//:include"],
+        "nvrtc": ["@pypi_nvidia_cuda_nvrtc_cu12//:nvrtc"],
+    },
+    "13.0": {
+        "include": [
+            "@pypi_nvidia_cuda_runtime//:include",
+            "@pypi_nvidia_cuda_crt//:include",
+            "@pypi_nvidia_cuda_cccl//:include",
+        ],
+        "nvrtc": ["@pypi_nvidia_cuda_nvrtc//:nvrtc"],
+    },
+}
+
+SmListInfo = provider("The SMs that the user asked for.", fields = {"sms": "list of SM names; empty: the platform's"})
+
+sm_list_flag = rule(
+    implementation = lambda ctx: SmListInfo(sms = [sm for sm in ctx.build_setting_value if sm]),
+    build_setting = config.string_list(flag = True),
+    doc = "A flag with a comma-separated list of SMs.",
+)
+
+def cuda_release_filegroups():
+    """Declares :nvrtc and :include of the platform's CUDA release."""
+    native.filegroup(name = "nvrtc", srcs = platform_select(lambda row: CUDA_RELEASES[row["cuda"]]["nvrtc"]))
+    native.filegroup(name = "include", srcs = platform_select(lambda row: CUDA_RELEASES[row["cuda"]]["include"]))
+
+def _enabled_sms(ctx):
+    """The SMs to compile for: the flag's, else the default; refuses one that cannot be compiled."""
+    sms = ctx.attr._sms[SmListInfo].sms or ctx.attr.default_sms
+    for sm in sms:
+        if sm not in ctx.attr.archs:
+            fail("SM %s is not one of %s, which the CUDA release of this platform compiles; change --sms" % (
+                sm,
+                ", ".join(ctx.attr.archs),
+            ))
+    return sms
+
+def _compile(ctx, source, sm, format, line_info):
+    """Declares the action that compiles one source for one SM.
+
+    Returns:
+      A struct of the symbol, the SM, the format, the image and the compiler's report.
+    """
+    symbol = "%s_sm%s" % (source.basename.removesuffix(".cu"), sm)
+    image = ctx.actions.declare_file("%s/%s.%s" % (ctx.label.name, symbol, format))
+    report = ctx.actions.declare_file("%s/%s.%s.log" % (ctx.label.name, symbol, format))
+    args = ctx.actions.args()
+    args.add_all(ctx.files._nvrtc, before_each = "--library")
+    args.add("--source", source)
+    args.add("--symbol", symbol)
+    args.add("--sm", sm)
+    args.add("--arch", ctx.attr.archs[sm])
+    args.add("--format", format)
+    args.add("--output", image)
+    args.add("--report", report)
+    args.add("--include", ".")
+    args.add("--include", ctx.bin_dir.path)
+    args.add_all(ctx.files._include, before_each = "--include", expand_directories = False)
+    if line_info:
+        args.add("--line_info")
+    ctx.actions.run(
+        arguments = [args],
+        executable = ctx.executable._compile_kernel,
+        inputs = depset([source] + ctx.files.hdrs + ctx.files._nvrtc + ctx.files._include),
+        mnemonic = "NvrtcCompile",
+        outputs = [image, report],
+        progress_message = "NVRTC %s (%s)" % (symbol, format),
+    )
+    return struct(symbol = symbol, sm = sm, format = format, image = image, report = report)
+
+def _cuda_images_impl(ctx):
+    sms = _enabled_sms(ctx)
+    images = [
+        _compile(ctx, source, sm, ctx.attr.format, line_info = ctx.attr.format == "ptx")
+        for source in ctx.files.srcs
+        for sm in sms
+    ]
+    if ctx.attr.ptx_of_newest:
+        newest = sorted(sms, key = int)[-1]
+        images += [_compile(ctx, source, newest, "ptx", line_info = False) for source in ctx.files.srcs]
+
+    assembly = ctx.actions.declare_file(ctx.label.name + ".S")
+    args = ctx.actions.args()
+    args.add(assembly)
+    for row in images:
+        args.add_joined([row.symbol, row.sm, row.format, row.image], join_with = "=")
+    ctx.actions.run(
+        arguments = [args],
+        executable = ctx.executable._embed_images,
+        mnemonic = "EmbedImages",
+        outputs = [assembly],
+    )
+
+    toolchain = find_cpp_toolchain(ctx)
+    features = cc_common.configure_features(ctx = ctx, cc_toolchain = toolchain)
+    files = [row.image for row in images]
+    compilation, objects = cc_common.compile(
+        name = ctx.label.name,
+        actions = ctx.actions,
+        additional_inputs = files,
+        cc_toolchain = toolchain,
+        feature_configuration = features,
+        srcs = [assembly],
+    )
+    linking, _ = cc_common.create_linking_context_from_compilation_outputs(
+        name = ctx.label.name,
+        actions = ctx.actions,
+        alwayslink = True,
+        cc_toolchain = toolchain,
+        compilation_outputs = objects,
+        disallow_dynamic_library = True,
+        feature_configuration = features,
+    )
+    return [
+        CcInfo(compilation_context = compilation, linking_context = linking),
+        DefaultInfo(files = depset(files)),
+        OutputGroupInfo(reports = depset([row.report for row in images])),
+    ]
+
+_cuda_images = rule(
+    implementation = _cuda_images_impl,
+    attrs = {
+        "archs": attr.string_dict(doc = "SM to NVRTC's name of its architecture, for each SM that can be compiled."),
+        "default_sms": attr.string_list(doc = "The SMs to compile for where the flag is empty."),
+        "format": attr.string(values = ["cubin", "ptx"]),
+        "hdrs": attr.label_list(allow_files = True),
+        "ptx_of_newest": attr.bool(),
+        "srcs": attr.label_list(allow_files = [".cu"]),
+        "_compile_kernel": attr.label(cfg = "exec", default = "//tools/cuda:compile_kernel", executable = True),
+        "_embed_images": attr.label(cfg = "exec", default = "//tools/cuda:embed_images", executable = True),
+        "_include": attr.label(default = "//tools/cuda:include"),
+        "_nvrtc": attr.label(default = "//tools/cuda:nvrtc"),
+        "_sms": attr.label(default = "//tools/cuda:sms"),
+    },
+    fragments = ["cpp"],
+    toolchains = ["@bazel_tools//tools/cpp:toolchain_type"],
+)
+
+def _compilable(sms, release):
+    return {sm: row["arch"] for sm, row in sms.items() if release in row["cuda"]}
+
+def cuda_images(name, srcs, sms, format, hdrs = [], ptx_of_newest = False, **kwargs):
+    """Compiles every source for every enabled SM and embeds the images with their table.
+
+    The result is a cc_library that defines `edge_llm_kernel_images` (plugins/runtime/kernel_image.h), whose
+    default outputs are the images, <name>/<stem>_sm<NN>.<format>; output group `reports` has the compiler's logs.
+
+    Args:
+      name: the target.
+      srcs: .cu files; each defines one kernel, named by the macro KERNEL_SYMBOL = <stem>_sm<NN>.
+      sms: the table of SMs (kernels/variants.bzl).
+      format: "cubin" (the platform's SMs) or "ptx" (every SM that its CUDA release compiles, with line information).
+      hdrs: files that the sources include.
+      ptx_of_newest: embed PTX of the newest SM too, for GPUs to come.
+      **kwargs: common attributes.
+    """
+    if format == "cubin":
+        default_sms = platform_select(lambda row: row["sms"])
+    else:
+        default_sms = platform_select(lambda row: _compilable(sms, row["cuda"]).keys())
+    _cuda_images(
+        name = name,
+        srcs = srcs,
+        hdrs = hdrs,
+        archs = platform_select(lambda row: _compilable(sms, row["cuda"])),
+        default_sms = default_sms,
+        format = format,
+        ptx_of_newest = ptx_of_newest,
+        **kwargs
+    )
+
+def _table_json_impl(ctx):
+    output = ctx.actions.declare_file(ctx.label.name + ".json")
+    ctx.actions.write(output, json.encode_indent(json.decode(ctx.attr.tables), indent = "  ") + "\n")
+    return [DefaultInfo(files = depset([output]))]
+
+_table_json = rule(
+    implementation = _table_json_impl,
+    attrs = {"tables": attr.string(mandatory = True)},
+)
+
+def table_json(name, tables, **kwargs):
+    """Writes literal Starlark tables as <name>.json, for generators and tests.
+
+    Args:
+      name: the target.
+      tables: a dict of what json.encode takes.
+      **kwargs: common attributes.
+    """
+    _table_json(name = name, tables = json.encode(tables), **kwargs)
