@@ -1,7 +1,6 @@
 // The CUDA driver, resolved at run time: the library links no CUDA, and a machine without a GPU can
 // load it, build plugins and plan.
-#ifndef EDGE_LLM_PLUGINS_RUNTIME_CUDA_DRIVER_H_
-#define EDGE_LLM_PLUGINS_RUNTIME_CUDA_DRIVER_H_
+#pragma once
 
 #include <cuda.h>
 
@@ -22,6 +21,7 @@ namespace edge_llm {
   X(cuLibraryLoadData)                    \
   X(cuLibraryGetKernel)                   \
   X(cuKernelSetAttribute)                 \
+  X(cuKernelGetFunction)                  \
   X(cuLaunchKernel)                       \
   X(cuMemsetD8Async)
 
@@ -45,5 +45,3 @@ void set_cuda_driver(const std::string& path);
 void check_cuda(const CudaDriver& driver, CUresult result, const std::string& action);
 
 }  // namespace edge_llm
-
-#endif  // EDGE_LLM_PLUGINS_RUNTIME_CUDA_DRIVER_H_
