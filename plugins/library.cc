@@ -19,7 +19,7 @@
 namespace edge_llm {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
+constexpr char kVersion[] = EDGE_LLM_PLUGINS_VERSION;  // set by BUILD from version.bzl
 
 // The creators of one kind of caller, as the pointers that it expects. Never destroyed: TensorRT
 // keeps creators until its own end.

@@ -14,7 +14,6 @@ namespace edge_llm {
 // cuMemAlloc_v2); member and symbol follow, because both are made from the expanded name.
 #define EDGE_LLM_CUDA_DRIVER_FUNCTIONS(X) \
   X(cuInit)                               \
-  X(cuDriverGetVersion)                   \
   X(cuGetErrorName)                       \
   X(cuCtxGetDevice)                       \
   X(cuDeviceGetAttribute)                 \
@@ -22,8 +21,7 @@ namespace edge_llm {
   X(cuLibraryGetKernel)                   \
   X(cuKernelSetAttribute)                 \
   X(cuKernelGetFunction)                  \
-  X(cuLaunchKernel)                       \
-  X(cuMemsetD8Async)
+  X(cuLaunchKernel)
 
 // Function table: driver.cuLaunchKernel(...). All members are set.
 struct CudaDriver {
