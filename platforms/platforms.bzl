@@ -24,6 +24,10 @@ def platform_select(values):
     """
     return select({"//platforms:is_" + name: values(row) for name, row in PLATFORMS.items()})
 
+def platform_name():
+    """A select() with the name of the platform that is built for."""
+    return select({"//platforms:is_" + name: name for name in PLATFORMS})
+
 def glibc_constraint(version):
     """The label of the constraint value for a glibc version such as "2.28"."""
     return "//platforms:glibc_" + version.replace(".", "_")
