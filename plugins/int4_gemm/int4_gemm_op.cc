@@ -22,7 +22,7 @@ int64_t Int4GemmOp::workspace_bound(int64_t max_m) const {
 void Int4GemmOp::attach() {
   const CudaDriver& driver = cuda_driver();
   device_ = current_device_facts(driver);
-  kernels_ = load_kernels(driver, int4_gemm_kernels());
+  kernels_ = load_kernels(driver, int4_gemm_kernels(device_.sm));
   driver_ = &driver;
 }
 
