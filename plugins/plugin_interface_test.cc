@@ -365,8 +365,7 @@ TEST_EACH_INTERFACE(NullAndUnalignedPointersAreRefusedByName) {
   refused([](Pointers& p) { p.inputs[1] = nullptr; }, "weights is at");
   refused([](Pointers& p) { p.inputs[2] = nullptr; }, "scales is at");
   refused([](Pointers& p) { p.outputs[0] = nullptr; }, "y is at");
-  refused([](Pointers& p) { p.inputs[0] = reinterpret_cast<void*>(0x1008); },
-          "x is at 0x1008");
+  refused([](Pointers& p) { p.inputs[0] = reinterpret_cast<void*>(0x1008); }, "x is at 0x1008");
   EXPECT_EQ(driver_calls("cuLaunchKernel"), launches);
   plugin.destroy();
 }
