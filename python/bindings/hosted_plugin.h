@@ -88,7 +88,7 @@ class HostedPlugin {
                        const Stream& stream) = 0;
 };
 
-// Throws PluginError for a failed call: "<what>: <last error of the library>".
+// Throws PluginError for a failed call, with the last error of the library.
 using Fail = std::function<void(const std::string& what)>;
 
 // Conversions between the values above and an ABI's structures.

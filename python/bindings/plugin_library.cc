@@ -101,6 +101,11 @@ std::shared_ptr<HostedCreator> versioned_creator(void* creator, const Fail& fail
   throw PluginError("a creator calls itself \"" + kind + "\", which this host does not know");
 }
 
+// The library's message names the plugin and the function already.
+[[noreturn]] void fail_with(const std::string& message, const std::string& what) {
+  throw PluginError(message.empty() ? what + " failed, and the library does not say why" : message);
+}
+
 template <typename Function>
 void resolve(void* library, const std::string& path, const char* name, Function& function) {
   function = reinterpret_cast<Function>(dlsym(library, name));
@@ -120,7 +125,7 @@ PluginLibrary::PluginLibrary(const std::string& path) {
 }
 
 void PluginLibrary::fail(const std::string& what) const {
-  throw PluginError(what + ": " + functions_.last_error());
+  fail_with(functions_.last_error(), what);
 }
 
 void PluginLibrary::set_cuda_driver(const std::string& path) const {
@@ -130,7 +135,7 @@ void PluginLibrary::set_cuda_driver(const std::string& path) const {
 std::vector<std::shared_ptr<HostedCreator>> PluginLibrary::creators(int tensorrt_major) const {
   // Creators outlive this object, so they take the function rather than `this`.
   const Fail fail = [last_error = functions_.last_error](const std::string& what) {
-    throw PluginError(what + ": " + last_error());
+    fail_with(last_error(), what);
   };
   int count = 0;
   void* const* raw = functions_.creators(tensorrt_major, &count);

@@ -132,12 +132,12 @@ def unpack(packed: ArrayLike) -> NDArray[np.int8]:
       TypeError: packed is not int8.
       ValueError: rank or shape.
     """
-    packed = _checked_packed(packed)
+    packed = check_packed(packed)
     rows, columns = 2 * packed.shape[0], packed.shape[1]
     words = np.ascontiguousarray(packed).view("<u2")
     words = words.reshape(rows // 4, columns // 64, 4, 2, 4, 2)  # n4 t r h b c
     words = words.transpose(0, 2, 1, 3, 4, 5)
-    nibbles = np.empty(words.shape[:4] + (4,) + words.shape[4:], np.int8)  # n4 r t h a b c
+    nibbles = np.empty((*words.shape[:4], 4, *words.shape[4:]), np.int8)  # n4 r t h a b c
     for a in range(4):
         nibbles[:, :, :, :, a] = (words >> (4 * a)) & 15
     return nibbles.reshape(rows, columns) - np.int8(8)
@@ -160,10 +160,27 @@ def dequantize(
       TypeError: packed is not int8 or scales are not float16.
       ValueError: rank, shape, group size, non-finite or too large scales.
     """
-    packed = _checked_packed(packed)
+    packed = check_packed(packed)
     columns = packed.shape[1]
     scales = check_scales(scales, 2 * packed.shape[0], columns, group_size)
     return unpack(packed).astype(np.float32) * _spread_over_columns(scales, columns)
+
+
+def check_packed(packed: ArrayLike) -> NDArray[np.int8]:
+    """Returns `packed` as an array, or refuses what cannot be packed codes.
+
+    Args:
+      packed: int8 [N/2, K], N % 4 == 0, K % 64 == 0.
+
+    Raises:
+      TypeError: packed is not int8.
+      ValueError: rank or shape.
+    """
+    packed = np.asarray(packed)
+    if packed.dtype != np.int8:
+        raise TypeError(f"packed has dtype {packed.dtype}: int8 is allowed")
+    _check_matrix("packed", packed, rows_multiple=ROWS_PER_WORD // 2)
+    return packed
 
 
 def check_scales(
@@ -203,14 +220,6 @@ def check_scales(
 def _spread_over_columns(scales: NDArray[np.float16], columns: int) -> NDArray[np.float16]:
     """[ceil(K/128), N] to [N, K]: the scale of each weight."""
     return np.repeat(scales.T, GROUP_SIZE, axis=1)[:, :columns]
-
-
-def _checked_packed(packed: ArrayLike) -> NDArray[np.int8]:
-    packed = np.asarray(packed)
-    if packed.dtype != np.int8:
-        raise TypeError(f"packed has dtype {packed.dtype}: int8 is allowed")
-    _check_matrix("packed", packed, rows_multiple=ROWS_PER_WORD // 2)
-    return packed
 
 
 def _check_matrix(name: str, array: NDArray, rows_multiple: int = ROWS_PER_WORD) -> None:
