@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+
 from edge_llm_plugins import quantization
 
 

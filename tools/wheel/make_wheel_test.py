@@ -10,6 +10,7 @@ import pathlib
 import zipfile
 
 import pytest
+
 from tools.wheel import make_wheel
 
 
