@@ -4,8 +4,7 @@
  * IPluginRegistry::loadLibrary (Python: load_library). Failure is a non-zero status or a null
  * pointer, and edge_llm_plugins_last_error() then holds one line of text. All functions are
  * thread-safe. */
-#ifndef EDGE_LLM_PLUGINS_EDGE_LLM_PLUGINS_H_
-#define EDGE_LLM_PLUGINS_EDGE_LLM_PLUGINS_H_
+#pragma once
 
 #include <stdint.h>
 
@@ -47,5 +46,3 @@ EDGE_LLM_PLUGINS_API int edge_llm_plugins_int4_gemm_variant(int64_t m, int64_t n
 #ifdef __cplusplus
 }
 #endif
-
-#endif /* EDGE_LLM_PLUGINS_EDGE_LLM_PLUGINS_H_ */

@@ -1,6 +1,5 @@
 // Symbolic shapes: what a plugin computes output shapes with.
-#ifndef EDGE_LLM_PLUGINS_ABI_EXPRESSIONS_H_
-#define EDGE_LLM_PLUGINS_ABI_EXPRESSIONS_H_
+#pragma once
 
 #include "plugins/abi/types.h"
 
@@ -76,5 +75,3 @@ struct DimsExprs {
 static_assert(sizeof(DimsExprs<v8>) == 72 && offsetof(DimsExprs<v8>, d) == 8);
 
 }  // namespace edge_llm::abi
-
-#endif  // EDGE_LLM_PLUGINS_ABI_EXPRESSIONS_H_

@@ -1,6 +1,5 @@
 // IPluginV2DynamicExt and its creator. The order of declarations is the order of virtual slots.
-#ifndef EDGE_LLM_PLUGINS_ABI_PLUGIN_V2_H_
-#define EDGE_LLM_PLUGINS_ABI_PLUGIN_V2_H_
+#pragma once
 
 #include "plugins/abi/expressions.h"
 #include "plugins/abi/types.h"
@@ -122,5 +121,3 @@ class PluginCreator<v8> {
 };
 
 }  // namespace edge_llm::abi
-
-#endif  // EDGE_LLM_PLUGINS_ABI_PLUGIN_V2_H_

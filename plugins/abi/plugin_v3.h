@@ -1,8 +1,7 @@
 // IPluginV3, its capabilities and its creator: the same in every TensorRT from 10.0 on and in
 // TensorRT-RTX. The order of declarations is the order of virtual slots, after the four of
 // VersionedInterface.
-#ifndef EDGE_LLM_PLUGINS_ABI_PLUGIN_V3_H_
-#define EDGE_LLM_PLUGINS_ABI_PLUGIN_V3_H_
+#pragma once
 
 #include "plugins/abi/expressions.h"
 #include "plugins/abi/types.h"
@@ -99,5 +98,3 @@ class PluginCreatorV3One : public VersionedInterface {
 };
 
 }  // namespace edge_llm::abi
-
-#endif  // EDGE_LLM_PLUGINS_ABI_PLUGIN_V3_H_

@@ -1,6 +1,5 @@
 // What the library calls in TensorRT: its logger and its plugin registry.
-#ifndef EDGE_LLM_PLUGINS_ABI_RUNTIME_H_
-#define EDGE_LLM_PLUGINS_ABI_RUNTIME_H_
+#pragma once
 
 #include "plugins/abi/plugin_v2.h"
 #include "plugins/abi/types.h"
@@ -56,5 +55,3 @@ class PluginRegistry {
 };
 
 }  // namespace edge_llm::abi
-
-#endif  // EDGE_LLM_PLUGINS_ABI_RUNTIME_H_

@@ -4,8 +4,7 @@
 // library implements or calls. Each value, size, offset and virtual slot is a fact of the binary
 // interface, checked by //tests/tensorrt:abi_test against the vendor's bindings wheels. Functions
 // carry TensorRT's own names, whose documentation says what they mean.
-#ifndef EDGE_LLM_PLUGINS_ABI_TYPES_H_
-#define EDGE_LLM_PLUGINS_ABI_TYPES_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -141,5 +140,3 @@ class VersionedInterface {
 };
 
 }  // namespace edge_llm::abi
-
-#endif  // EDGE_LLM_PLUGINS_ABI_TYPES_H_

@@ -1,7 +1,6 @@
 // The CUDA driver, resolved at run time: the library links no CUDA, and a machine without a GPU can
 // load it, build plugins and plan.
-#ifndef EDGE_LLM_PLUGINS_RUNTIME_CUDA_DRIVER_H_
-#define EDGE_LLM_PLUGINS_RUNTIME_CUDA_DRIVER_H_
+#pragma once
 
 #include <cuda.h>
 
@@ -15,15 +14,14 @@ namespace edge_llm {
 // cuMemAlloc_v2); member and symbol follow, because both are made from the expanded name.
 #define EDGE_LLM_CUDA_DRIVER_FUNCTIONS(X) \
   X(cuInit)                               \
-  X(cuDriverGetVersion)                   \
   X(cuGetErrorName)                       \
   X(cuCtxGetDevice)                       \
   X(cuDeviceGetAttribute)                 \
   X(cuLibraryLoadData)                    \
   X(cuLibraryGetKernel)                   \
   X(cuKernelSetAttribute)                 \
-  X(cuLaunchKernel)                       \
-  X(cuMemsetD8Async)
+  X(cuKernelGetFunction)                  \
+  X(cuLaunchKernel)
 
 // Function table: driver.cuLaunchKernel(...). All members are set.
 struct CudaDriver {
@@ -45,5 +43,3 @@ void set_cuda_driver(const std::string& path);
 void check_cuda(const CudaDriver& driver, CUresult result, const std::string& action);
 
 }  // namespace edge_llm
-
-#endif  // EDGE_LLM_PLUGINS_RUNTIME_CUDA_DRIVER_H_

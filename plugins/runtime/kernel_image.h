@@ -1,6 +1,5 @@
 // The embedded kernel images of a library: one entry per kernel variant and SM.
-#ifndef EDGE_LLM_PLUGINS_RUNTIME_KERNEL_IMAGE_H_
-#define EDGE_LLM_PLUGINS_RUNTIME_KERNEL_IMAGE_H_
+#pragma once
 
 #include <cstdint>
 
@@ -22,5 +21,3 @@ static_assert(sizeof(KernelImage) == 40, "the generated table has five 8-byte wo
 
 // Ends with an entry whose symbol is null.
 extern "C" const edge_llm::KernelImage edge_llm_kernel_images[];
-
-#endif  // EDGE_LLM_PLUGINS_RUNTIME_KERNEL_IMAGE_H_

@@ -1,6 +1,5 @@
 // Finds and loads the embedded kernel images of an operation.
-#ifndef EDGE_LLM_PLUGINS_RUNTIME_KERNEL_REGISTRY_H_
-#define EDGE_LLM_PLUGINS_RUNTIME_KERNEL_REGISTRY_H_
+#pragma once
 
 #include <cuda.h>
 
@@ -53,5 +52,3 @@ const KernelImage& select_image(const KernelImage* images, std::string_view name
 KernelSet load_kernels(const CudaDriver& driver, const std::vector<KernelRequest>& requests);
 
 }  // namespace edge_llm
-
-#endif  // EDGE_LLM_PLUGINS_RUNTIME_KERNEL_REGISTRY_H_

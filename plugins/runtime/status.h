@@ -3,8 +3,7 @@
 // Code below a boundary throws Error. Every function that TensorRT or a C caller can reach runs its
 // body under guarded(), which turns any exception into a return value, one log line and the text
 // that edge_llm_plugins_last_error() gives.
-#ifndef EDGE_LLM_PLUGINS_RUNTIME_STATUS_H_
-#define EDGE_LLM_PLUGINS_RUNTIME_STATUS_H_
+#pragma once
 
 #include <exception>
 #include <sstream>
@@ -61,5 +60,3 @@ void guarded(const char* where, Body&& body) noexcept {
 }
 
 }  // namespace edge_llm
-
-#endif  // EDGE_LLM_PLUGINS_RUNTIME_STATUS_H_
