@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import functools
 import json
 import os
@@ -52,12 +53,12 @@ def checks(names: str) -> Iterator[None]:
 
 
 def set_threads(count: int) -> None:
-    """Sets how many threads of the host run the blocks of one launch."""
+    """Sets how many host threads share the blocks of a launch; 0 (the default): one per core."""
     _library().ptx_emulator_set_threads(count)
 
 
 def set_seed(seed: int) -> None:
-    """Seeds the order in which warps are scheduled."""
+    """Sets the order of warps: 0 (the default) is in order, else the seed of a random schedule."""
     _library().ptx_emulator_set_seed(seed)
 
 
@@ -66,9 +67,43 @@ def name_allocation(address: int, name: str) -> None:
     _library().ptx_emulator_name_allocation(address, name.encode())
 
 
-def take_faults() -> list[dict[str, Any]]:
-    """The distinct faults since the last call: kernel, block, warp, lane, source line and more."""
-    return _json_lines(_library().ptx_emulator_take_faults())
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One kind of fault at one place of a kernel."""
+
+    kind: str
+    message: str
+    kernel: str
+    block: tuple[int, int, int]
+    warp: int
+    lane: int
+    source: str  # "file:line"
+    count: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}: {self.message} ({self.kernel}, block {list(self.block)}, "
+            f"warp {self.warp}, lane {self.lane}, at {self.source}, {self.count} times)"
+        )
+
+
+def take_faults() -> list[Fault]:
+    """The distinct faults of all launches since the last call."""
+    lines = (_library().ptx_emulator_take_faults() or b"").splitlines()
+    return [_fault(json.loads(line)) for line in lines if line.strip()]
+
+
+def _fault(report: dict[str, Any]) -> Fault:
+    return Fault(
+        kind=report["kind"],
+        message=report["message"],
+        kernel=report["kernel"],
+        block=tuple(report["block"]),
+        warp=report["warp"],
+        lane=report["lane"],
+        source=report["source"] or f"PTX line {report['ptx_line']}",
+        count=report["count"],
+    )
 
 
 def take_stats() -> dict[str, Any]:
@@ -76,13 +111,9 @@ def take_stats() -> dict[str, Any]:
     return json.loads(_library().ptx_emulator_take_stats() or b"{}")
 
 
-def _json_lines(text: bytes | None) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (text or b"").splitlines() if line.strip()]
-
-
 def _set_checks(names: str) -> None:
     if _library().ptx_emulator_set_checks(names.encode()) != 0:
-        raise ValueError(f'checks are "{names}": "all", "none" or a list of checks is allowed')
+        raise ValueError(_library().ptx_emulator_last_error().decode())
 
 
 @functools.cache
@@ -90,5 +121,6 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(driver_path())
     library.ptx_emulator_take_faults.restype = ctypes.c_char_p
     library.ptx_emulator_take_stats.restype = ctypes.c_char_p
+    library.ptx_emulator_last_error.restype = ctypes.c_char_p
     library.ptx_emulator_name_allocation.argtypes = (ctypes.c_uint64, ctypes.c_char_p)
     return library

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 
 import numpy as np
@@ -109,12 +108,13 @@ def test_checks_are_set_within_a_block() -> None:
         case = int4_cases.random_case(1, 2, n=4, k=64)
         actual = int4_cases.run(host.open_device("emulator"), case)
         int4_cases.assert_correct(actual, case)
-    with pytest.raises(ValueError, match='checks are "colour"'), emulator.checks("colour"):
+    with pytest.raises(ValueError, match="colour"), emulator.checks("colour"):
         pass
 
 
 def test_statistics_count_instructions() -> None:
-    emulator.take_stats()
     device = host.open_device("emulator")
-    int4_cases.run(device, int4_cases.random_case(1, 2, n=4, k=64))
-    assert json.dumps(emulator.take_stats()) != "{}"
+    case = int4_cases.random_case(1, 2, n=4, k=64)
+    emulator.take_stats()
+    int4_cases.run(device, case)
+    assert emulator.take_stats() != emulator.take_stats()

@@ -8,6 +8,7 @@ error is above the plugin's tolerance.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 
@@ -37,6 +38,10 @@ _BLOCKS = flags.DEFINE_integer(
 )
 _TOLERANCE = flags.DEFINE_float(
     "tolerance", reference.INT4_RELATIVE_RMS, "Largest relative RMS error of the plugin."
+)
+
+flags.register_validator(
+    "model", os.path.exists, message="no such file: it comes with `./bazelw run //:quickstart`."
 )
 
 ROWS = (1, 8, 64)
