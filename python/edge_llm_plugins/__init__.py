@@ -15,7 +15,7 @@ import importlib
 import pathlib
 from types import ModuleType
 
-from edge_llm_plugins._version import __version__
+from edge_llm_plugins._build import __version__
 
 __all__ = ["__version__", "library_path", "load"]
 

@@ -40,8 +40,10 @@ from edge_llm_plugins._bindings import (
     Tensor,
     TensorRange,
 )
+from edge_llm_plugins._build import SMS
 
 __all__ = [
+    "SMS",
     "CudaError",
     "DataType",
     "Device",
@@ -214,14 +216,15 @@ def open_device(device: str = "auto", sm: int | None = None) -> Device:
 
 @functools.cache
 def emulated_devices() -> tuple[Device, ...]:
-    """One device per emulated SM, in the order of the SM table."""
+    """One device per SM that this build has kernels for, in the order of the SM table."""
     driver = emulator.driver_path()
     library = plugin_library("libedge_llm_plugins_ptx.so")
     library.set_cuda_driver(driver)
-    return tuple(
+    devices = (
         Device("emulator", driver, ordinal, library)
         for ordinal in range(_bindings.device_count(driver))
     )
+    return tuple(device for device in devices if device.sm in SMS)
 
 
 @functools.cache

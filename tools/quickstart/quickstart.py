@@ -127,7 +127,7 @@ def main(argv: list[str]) -> int:
         seconds = time.perf_counter() - start
 
     where = "PTX emulator, its checks off; times are the emulator's" if emulated else "GPU"
-    sms = " ".join(str(emulated_device.sm) for emulated_device in host.emulated_devices())
+    sms = " ".join(map(str, host.SMS))
     worst = max(row.plugin_error for row in rows)
     passed = worst <= _TOLERANCE.value
     print(f"edge-llm-plugins {edge_llm_plugins.__version__}, kernels for SM {sms}")

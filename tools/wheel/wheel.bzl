@@ -1,5 +1,7 @@
 """python_wheel: packs files into a wheel whose bytes depend on them alone."""
 
+load("//platforms:platforms.bzl", "platform_select")
+
 def _python_wheel_impl(ctx):
     # Unlike the package's name, the file name of a wheel has no hyphen in its parts.
     stem = ctx.attr.distribution.replace("-", "_")
@@ -25,7 +27,7 @@ def _python_wheel_impl(ctx):
     )
     return [DefaultInfo(files = depset([wheel]), runfiles = ctx.runfiles([wheel]))]
 
-python_wheel = rule(
+_python_wheel = rule(
     implementation = _python_wheel_impl,
     attrs = {
         "contents": attr.label_keyed_string_dict(
@@ -41,5 +43,20 @@ python_wheel = rule(
         "version": attr.string(mandatory = True),
         "_make_wheel": attr.label(cfg = "exec", default = "//tools/wheel:make_wheel", executable = True),
     },
-    doc = "A binary wheel named as PEP 427 wants it.",
 )
+
+def _manylinux_tag(row):
+    return "manylinux_%s_%s" % (row["glibc"].replace(".", "_"), row["cpu"])
+
+def python_wheel(name, **kwargs):
+    """A binary wheel for the target platform, named as PEP 427 wants it.
+
+    Args:
+      name: the target.
+      **kwargs: attributes of the rule; the platform tag is set here.
+    """
+    _python_wheel(
+        name = name,
+        platform_tag = platform_select(_manylinux_tag),
+        **kwargs
+    )
