@@ -138,6 +138,7 @@ def test_largest_allowed_scale() -> None:
 
 
 CODES = np.zeros((4, 64), np.int64)
+CODES6 = np.zeros((6, 64), np.int64)
 PACKED = np.zeros((2, 64), np.int8)
 SCALES = np.ones((1, 4), np.float16)
 
@@ -153,7 +154,7 @@ def changed(array: np.ndarray, index: tuple[int, int], value: float) -> np.ndarr
     [
         (lambda: quantization.pack(CODES.astype(float)), TypeError, "codes have dtype float64"),
         (lambda: quantization.pack(CODES[0]), ValueError, "codes has shape [64]"),
-        (lambda: quantization.pack(CODES[:3]), ValueError, "3 rows: N must be a multiple of 4"),
+        (lambda: quantization.pack(CODES6), ValueError, "6 rows: N must be a multiple of 4"),
         (lambda: quantization.pack(CODES[:, :32]), ValueError, "32 columns: K must be a multiple"),
         (lambda: quantization.pack(CODES[:0]), ValueError, "shape [0, 64]"),
         (lambda: quantization.pack(changed(CODES, (3, 9), 8)), ValueError, "codes[3, 9] is 8"),
