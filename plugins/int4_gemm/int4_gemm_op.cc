@@ -4,6 +4,16 @@
 #include "plugins/runtime/status.h"
 
 namespace edge_llm {
+namespace {
+
+void check_pointer(const char* name, const void* pointer, uintptr_t alignment) {
+  if (pointer == nullptr) fail(name, " is a null pointer");
+  if (reinterpret_cast<uintptr_t>(pointer) % alignment != 0) {
+    fail(name, " is at ", pointer, "; a multiple of ", alignment, " bytes is required");
+  }
+}
+
+}  // namespace
 
 Int4GemmOp::Int4GemmOp(const Int4GemmConfig& config) : config_(config) {
   // A plan of no rows throws for an n or k that the kernels cannot address.
@@ -23,7 +33,13 @@ void Int4GemmOp::attach() {
 
 void Int4GemmOp::enqueue(int64_t m, const Int4GemmBuffers& buffers, CUstream stream) const {
   if (driver_ == nullptr) fail("enqueue before initialize() or attachToContext()");
+  if (m == 0) return;
   const Int4GemmPlan plan = plan_int4_gemm({m, config_.n, config_.k}, device_);
+  check_pointer("GEMMInput", buffers.x, 16);
+  check_pointer("Int4Weights", buffers.weights, 16);
+  check_pointer("ScalingFactors", buffers.scales, 8);
+  check_pointer("output", buffers.y, 8);
+  if (plan.workspace_bytes > 0) check_pointer("workspace", buffers.workspace, 16);
   Int4GemmParams params{};
   params.x = buffers.x;
   params.weights = buffers.weights;
