@@ -167,7 +167,9 @@ int edge_llm_plugins_set_cuda_driver(const char* path) {
 int edge_llm_plugins_int4_gemm_variant(int64_t m, int64_t n, int64_t k, int sm, int sm_count,
                                        char* out, int64_t size) {
   return guarded("edge_llm_plugins_int4_gemm_variant", 1, [&] {
-    const std::string text = int4_gemm_plan_text({m, n, k}, {sm, sm_count});
+    const Int4GemmPlan plan = plan_int4_gemm({m, n, k}, {sm, sm_count});
+    const std::string text =
+        plan.variant == nullptr ? "" : concat(plan.variant->name, " splits=", plan.splits);
     if (size <= static_cast<int64_t>(text.size())) {
       fail("a buffer of ", size, " bytes; ", text.size() + 1, " are needed");
     }

@@ -15,6 +15,11 @@ void check_pointer(const char* name, const void* pointer, uintptr_t alignment) {
 
 }  // namespace
 
+Int4GemmOp::Int4GemmOp(const Int4GemmConfig& config) : config_(config) {
+  // A plan of no rows throws for an n or k that the kernels cannot address.
+  plan_int4_gemm({0, config.n, config.k}, DeviceFacts{});
+}
+
 int64_t Int4GemmOp::workspace_bound(int64_t max_m) const {
   return int4_gemm_workspace_bound(max_m, config_.n, config_.k);
 }
@@ -29,12 +34,11 @@ void Int4GemmOp::attach() {
 void Int4GemmOp::enqueue(int64_t m, const Int4GemmBuffers& buffers, CUstream stream) const {
   if (driver_ == nullptr) fail("enqueue before initialize() or attachToContext()");
   if (m == 0) return;
+  const Int4GemmPlan plan = plan_int4_gemm({m, config_.n, config_.k}, device_);
   check_pointer("GEMMInput", buffers.x, 16);
   check_pointer("Int4Weights", buffers.weights, 16);
   check_pointer("ScalingFactors", buffers.scales, 8);
   check_pointer("output", buffers.y, 8);
-
-  const Int4GemmPlan plan = plan_int4_gemm({m, config_.n, config_.k}, device_);
   if (plan.workspace_bytes > 0) check_pointer("workspace", buffers.workspace, 16);
   Int4GemmParams params{};
   params.x = buffers.x;

@@ -23,7 +23,7 @@ struct Int4GemmBuffers {
 // A value: a copy shares nothing that changes. Failures throw Error.
 class Int4GemmOp {
  public:
-  explicit Int4GemmOp(const Int4GemmConfig& config) : config_(config) {}
+  explicit Int4GemmOp(const Int4GemmConfig& config);
 
   const Int4GemmConfig& config() const { return config_; }
 
@@ -33,8 +33,8 @@ class Int4GemmOp {
   // Resolves the driver and loads the kernels for the device of the current context.
   void attach();
 
-  // Launches y = x * dequantised(weights)^T on `stream`, after attach(). Checks pointers before the
-  // first launch; m == 0 launches nothing.
+  // Launches y = x * dequantised(weights)^T on `stream`, after attach(). Refuses null and
+  // misaligned pointers before the first launch; m == 0 launches nothing.
   void enqueue(int64_t m, const Int4GemmBuffers& buffers, CUstream stream) const;
 
  private:

@@ -53,9 +53,10 @@ void check_tensor(const Int4GemmConfig& config, int32_t position,
 template <typename Desc>
 int64_t checked_rows(const Int4GemmConfig& config, const Desc* inputs, const Desc* outputs) {
   const abi::v10::Dims x = widen(inputs[kX].dims);
+  const int64_t rows = int4_gemm_rows(x);
   for (int32_t i = 0; i < kInt4GemmInputs; ++i) check_tensor(config, i, widen(inputs[i]), x);
   check_tensor(config, kY, widen(outputs[0]), x);
-  return int4_gemm_rows(x);
+  return rows;
 }
 
 // The same for configuration, where extents are known by their maximum.
