@@ -1,4 +1,4 @@
-"""Writes what is made from kernels/variants.bzl: one .cu per variant, manifest.json, the C++ tables."""
+"""Writes what is made of kernels/variants.bzl: a .cu per variant, the manifest, the C++ tables."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def cpp_tables(tables: Tables) -> str:
     lines += ["};", "", "inline constexpr Int4GemmVariant kInt4GemmVariants[] = {"]
     for variant in tables.int4_gemm:
         tile = variant.tile
-        steps = (tile.tile_m, tile.tile_n, tile.tile_k, tile.stages, tile.warps_k) if tile else [0] * 5
+        steps = (
+            (tile.tile_m, tile.tile_n, tile.tile_k, tile.stages, tile.warps_k) if tile else [0] * 5
+        )
         numbers = [*steps, variant.threads, variant.ctas_per_sm, variant.shared_bytes]
         kind = f"Int4GemmKind::k{variant.kind.capitalize()}"
         lines.append(f'    {{"{variant.name}", {kind}, {", ".join(map(str, numbers))}}},')

@@ -91,9 +91,7 @@ class Gemm(Int4GemmTile):
 
     @property
     def name(self) -> str:
-        return (
-            f"int4_gemm_f16_m{self.tile_m}_n{self.tile_n}_k{self.tile_k}_s{self.stages}"
-        )
+        return f"int4_gemm_f16_m{self.tile_m}_n{self.tile_n}_k{self.tile_k}_s{self.stages}"
 
     @property
     def shared_bytes(self) -> int:
@@ -167,6 +165,12 @@ class Int4GemmVariant:
             _require(not fields, name, f"a combine kernel has no {', '.join(fields)}")
         else:
             _require(kind in KINDS, name, f"kind is {kind}, not one of {', '.join(KINDS)}, combine")
+            known = [field.name for field in dataclasses.fields(Int4GemmTile)]
+            _require(
+                sorted(fields) == sorted(known),
+                name,
+                f"its facts are {', '.join(known)}, not {', '.join(fields)}",
+            )
             tile = KINDS[kind](**fields)
             for key, value in fields.items():
                 _require(value >= 1, name, f"{key} is {value}, less than 1")
@@ -202,7 +206,9 @@ class Tables:
     def from_json(cls, text: str) -> Tables:
         tables = json.loads(text)
         return cls(
-            sms=tuple(Sm.from_row(name, row) for name, row in tables["sms"].items()),
+            sms=tuple(
+                Sm.from_row(name, tables["sms"][name]) for name in sorted(tables["sms"], key=int)
+            ),
             int4_gemm=tuple(
                 Int4GemmVariant.from_row(name, row) for name, row in tables["int4_gemm"].items()
             ),
