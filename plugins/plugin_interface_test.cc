@@ -76,6 +76,14 @@ TEST(NamesVersionsAndOutputsAreThoseOfTheContract) {
   }
 }
 
+TEST(ClonesKeepTheNamespaceOfTheirCreator) {
+  for (const Interface& layout : all_interfaces(kLibrary)) {
+    if (layout.set_namespace) layout.set_namespace("mine");
+    EXPECT_EQ(created(layout)->clone()->plugin_namespace(), layout.set_namespace ? "mine" : "");
+    if (layout.set_namespace) layout.set_namespace("");
+  }
+}
+
 TEST(ImpossibleFieldsGiveNoPluginAndSayWhich) {
   for (const Interface& layout : all_interfaces(kLibrary)) {
     Fields fields;
