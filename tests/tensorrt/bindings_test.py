@@ -1,6 +1,6 @@
 """Structures and enumerations of plugins/abi against those of a vendor's Python bindings.
 
-The package is named by TENSORRT_BINDINGS, and the declarations that serve it by TENSORRT_MAJOR.
+The package is named by TENSORRT_BINDINGS.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import pytest
 from tests.tensorrt.declarations import declared
 
 PACKAGE = os.environ["TENSORRT_BINDINGS"]
-MAJOR = os.environ["TENSORRT_MAJOR"]
 trt = importlib.import_module(PACKAGE)
+
+# The declarations that serve it; TensorRT-RTX, which counts from 1, has the structures of 10.
+MAJOR = max(10, int(trt.__version__.split(".")[0]))
 
 # The lean bindings hold this enumeration in structures, and do not show it.
 HIDDEN_ENUMS = {"TensorFormat"} if PACKAGE == "tensorrt_lean_bindings" else set()

@@ -10,7 +10,7 @@ namespace edge_llm::testing {
 namespace {
 
 constexpr char kLibrary[] = "plugins/libedge_llm_plugins_ptx.so";
-constexpr char kFakeDriver[] = "plugins/runtime/libfake_cuda_driver.so";
+constexpr char kFakeDriver[] = "plugins/testing/libfake_cuda_driver.so";
 
 std::string last_error() {
   return symbol<const char* (*)()>(kLibrary, "edge_llm_plugins_last_error")();
