@@ -206,7 +206,9 @@ class Tables:
     def from_json(cls, text: str) -> Tables:
         tables = json.loads(text)
         return cls(
-            sms=tuple(Sm.from_row(name, row) for name, row in tables["sms"].items()),
+            sms=tuple(
+                Sm.from_row(name, tables["sms"][name]) for name in sorted(tables["sms"], key=int)
+            ),
             int4_gemm=tuple(
                 Int4GemmVariant.from_row(name, row) for name, row in tables["int4_gemm"].items()
             ),

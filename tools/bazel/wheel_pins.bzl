@@ -10,7 +10,7 @@ WHEEL_PINS = {
     "absl-py": {"version": "2.3.1", "sha256": {"any": "eeecf07f0c2a93ace0772c92e596ace6d3d3996c042b2128459aaae2a76de11d"}},
     "certifi": {"version": "2025.10.5", "sha256": {"any": "0f212c2744a9bb6de0c56639a6f68afe01ecd92d91f14ae897c4fe7bbeeef0de"}},
     "charset-normalizer": {"version": "3.4.4", "sha256": {"3.10": "9d1bb833febdff5c8927f922386db610b49db6e0d4f4ee29601d71e7c2694313", "3.11": "840c25fb618a231545cbab0564a799f101b63b9901f2569faecd6b222ac72381", "3.12": "11d694519d7f29d6cd09f6ac70028dba10f92f6cdd059096db198c283794ac86", "3.13": "a8a8b89589086a25749f471e6a900d3f662d1d3b6e2e59dcecf787b1cc3a1894"}},
-    "clang-format": {"build_file": "//tools/bazel:clang_format.BUILD", "version": "20.1.8", "sha256": {"any": "7c6bcb7e01ba4f05a4c980fda147b330f7e4833c2aea8c92a0c2df9573ae7afe"}},
+    "clang-format": {"build_file": "//tools/bazel:clang_format.BUILD", "version": "23.1.5", "sha256": {"any": "d97ce49911ba8c89ef3f3c0735a9c7818e4780ab4812c67d1c5fcd829d16ae52"}},
     "exceptiongroup": {"version": "1.3.0", "sha256": {"any": "4d111e6e0c13d0644cad6ddaa7ed0261a0b36971f6d23e7ec9b4b9097da78a10"}},
     "gguf": {"deps": ["numpy", "pyyaml", "requests", "tqdm"], "version": "0.17.1", "sha256": {"any": "7bc5aa7eeb1931f7d39b48fdc5b38fda6b294b9dca75cf607ac69557840a3943"}},
     "idna": {"version": "3.11", "sha256": {"any": "771a87f49d9defaf64091e6e6fe9c18d4833f140bd19464795bc32d966ca37ea"}},
