@@ -1,0 +1,44 @@
+// Runs the blocks of one worker.
+#pragma once
+
+#include "tools/ptx_emulator/machine.h"
+
+namespace ptx_emulator {
+
+// Owns the registers and shared memory that a worker uses for all its blocks, one after the other.
+class Executor {
+ public:
+  explicit Executor(const Launch& launch);
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  void run(uint64_t linear_block);
+  const Block& block() const { return block_; }
+
+ private:
+  void reset(uint64_t linear_block);
+  void schedule();
+  void run_warp(Warp& warp, uint64_t slice);
+  void take_branch(Warp& warp, const Instruction& instruction, uint32_t taken);
+  void exit_lanes(Warp& warp, uint32_t lanes);
+  void report_deadlock();
+  void report_copies_in_flight();
+  uint32_t next_random();
+
+  Block block_;
+  std::vector<uint32_t> registers_;  // of all warps
+  std::vector<uint32_t> predicates_;
+  std::vector<uint8_t> local_;
+  uint32_t random_ = 0;
+};
+
+// bar.sync, bar.arrive, bar.red (barriers.cc). The warp then waits unless it completed the barrier.
+void arrive_at_barrier(Warp& warp, const Instruction& instruction);
+
+// A warp exited: barriers that waited for it complete, after a report.
+void leave_barriers(Warp& warp);
+
+// Merges the lanes that wait at the lowest pc into the active ones.
+void rejoin(Warp& warp);
+
+}  // namespace ptx_emulator

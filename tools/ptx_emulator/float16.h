@@ -1,0 +1,69 @@
+// Conversions between float and the 16-bit floating point types, rounded exactly once.
+//
+// `_Float16` is a storage type of clang on every target we build for: with F16C (x86-64-v3) or on
+// aarch64 the casts are single instructions, elsewhere compiler-rt does the same in software.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace ptx_emulator {
+
+template <class To, class From>
+inline To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bit_cast needs equal sizes");
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+inline float half_to_float(uint16_t bits) { return static_cast<float>(bit_cast<_Float16>(bits)); }
+
+// Round to nearest, ties to even; overflow gives infinity.
+inline uint16_t float_to_half(float value) {
+  return bit_cast<uint16_t>(static_cast<_Float16>(value));
+}
+
+inline float bfloat_to_float(uint16_t bits) {
+  return bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+inline uint16_t float_to_bfloat(float value) {
+  const uint32_t bits = bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+  return static_cast<uint16_t>(value != value ? 0x7fffu : rounded);
+}
+
+// Rounds towards zero and keeps a sticky last bit (round to odd). A later rounding to at most 22
+// significant bits then gives the same result as one rounding of the double.
+inline float double_to_float_odd(double value) {
+  const float nearest = static_cast<float>(value);
+  const double back = static_cast<double>(nearest);
+  const uint32_t away = std::fabs(back) > std::fabs(value) ? 1u : 0u;
+  const uint32_t inexact = back != value ? 1u : 0u;
+  const uint32_t bits = (bit_cast<uint32_t>(nearest) - away) | inexact;
+  return value != value ? nearest : bit_cast<float>(bits);
+}
+
+// The product of two 16-bit floats is exact in double; where the sum is not, the addend is at least
+// 2^31 times the product and the lost bits cannot reach a rounding boundary of the 16-bit result.
+inline float fma_odd(float a, float b, float c) {
+  return double_to_float_odd(static_cast<double>(a) * static_cast<double>(b) +
+                             static_cast<double>(c));
+}
+
+inline uint16_t half_fma(uint16_t a, uint16_t b, uint16_t c) {
+  return float_to_half(fma_odd(half_to_float(a), half_to_float(b), half_to_float(c)));
+}
+
+inline uint16_t bfloat_fma(uint16_t a, uint16_t b, uint16_t c) {
+  return float_to_bfloat(fma_odd(bfloat_to_float(a), bfloat_to_float(b), bfloat_to_float(c)));
+}
+
+inline float flush_subnormal(float value) {
+  const uint32_t bits = bit_cast<uint32_t>(value);
+  return bit_cast<float>((bits & 0x7f800000u) == 0 ? bits & 0x80000000u : bits);
+}
+
+}  // namespace ptx_emulator

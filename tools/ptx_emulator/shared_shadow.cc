@@ -1,0 +1,195 @@
+#include "tools/ptx_emulator/shared_shadow.h"
+
+#include <algorithm>
+
+#include "tools/ptx_emulator/machine.h"
+
+namespace ptx_emulator {
+namespace {
+
+constexpr uint32_t kWordBytes = 4;
+constexpr uint32_t kWholeWord = 0xf;
+
+// A stamp: who accessed, and in which of its epochs. 0 means nobody. An epoch beyond the 22 bits is
+// kept as the highest one: it then seems ordered, so that a fault can be missed but none is
+// invented.
+constexpr uint32_t kMaxEpoch = (1u << 22) - 1;
+
+uint32_t clamp_epoch(uint32_t epoch) { return std::min(epoch, kMaxEpoch); }
+
+uint32_t writer_stamp(const Warp& warp, int lane) {
+  return clamp_epoch(warp.clock[warp.id]) << 10 | static_cast<uint32_t>(warp.id) << 5 |
+         static_cast<uint32_t>(lane);
+}
+uint32_t stamp_epoch(uint32_t stamp) { return stamp >> 10; }
+int stamp_warp(uint32_t stamp) { return static_cast<int>(stamp >> 5 & 31); }
+int stamp_lane(uint32_t stamp) { return static_cast<int>(stamp & 31); }
+
+// A reader's record: epoch, the bytes that its lanes read, one lane, and whether there were more.
+uint32_t reader_record(uint32_t epoch, uint32_t byte_mask, int lane, bool several) {
+  return epoch << 10 | byte_mask << 6 | static_cast<uint32_t>(lane) << 1 | (several ? 1u : 0u);
+}
+uint32_t record_bytes(uint32_t record) { return record >> 6 & kWholeWord; }
+int record_lane(uint32_t record) { return static_cast<int>(record >> 1 & 31); }
+
+uint32_t bytes_of_word(uint32_t word, uint32_t offset, uint32_t bytes) {
+  const uint32_t begin = std::max(offset, word * kWordBytes) - word * kWordBytes;
+  const uint32_t end = std::min(offset + bytes, (word + 1) * kWordBytes) - word * kWordBytes;
+  return ((1u << end) - 1) & ~((1u << begin) - 1);
+}
+
+}  // namespace
+
+void SharedShadow::reset(uint32_t bytes, int warps) {
+  const size_t words = (bytes + kWordBytes - 1) / kWordBytes;
+  warps_ = warps;
+  words_.assign(words, Word{});
+  readers_.assign(words * warps, 0);
+  byte_writers_.clear();
+}
+
+void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes, bool write) {
+  const bool races = warp.block->launch->checks_any(kCheckRaces);
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
+    const uint32_t byte_mask = bytes_of_word(word, offset, bytes);
+    check_content(warp, lane, word, byte_mask, write);
+    if (races) {
+      check_writers(warp, lane, word, byte_mask, write);
+      if (write) check_readers(warp, lane, word, byte_mask);
+    }
+    if (write) {
+      record_write(warp, lane, word, byte_mask);
+    } else {
+      record_read(warp, lane, word, byte_mask);
+    }
+  }
+}
+
+void SharedShadow::atomic(Warp& warp, int lane, uint32_t offset, uint32_t bytes) {
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
+    check_content(warp, lane, word, bytes_of_word(word, offset, bytes), /*write=*/false);
+  }
+}
+
+void SharedShadow::check_content(Warp& warp, int lane, uint32_t word, uint32_t byte_mask,
+                                 bool write) {
+  const Launch& launch = *warp.block->launch;
+  const Word& state = words_[word];
+  if (state.pending != 0 && launch.checks_any(kCheckAsync)) {
+    report(warp, FaultKind::kAsync, lane, [&] {
+      return format(
+          "%s of shared+%u while a cp.async to it is in flight: wait for its group, and "
+          "pass a barrier where another thread issued it",
+          write ? "write" : "read", word * kWordBytes);
+    });
+  } else if (!write && (state.initialized & byte_mask) != byte_mask &&
+             launch.checks_any(kCheckInit)) {
+    report(warp, FaultKind::kUninitialized, lane,
+           [&] { return format("read of shared+%u, which nobody wrote", word * kWordBytes); });
+  }
+}
+
+void SharedShadow::begin_copy(Warp& warp, int lane, uint32_t offset, uint32_t bytes) {
+  access(warp, lane, offset, bytes, /*write=*/true);
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
+    words_[word].pending = 1;
+  }
+}
+
+void SharedShadow::end_copy(const Warp& warp, int lane, uint32_t offset, uint32_t bytes) {
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
+    words_[word].pending = 0;
+    record_write(warp, lane, word, kWholeWord);
+  }
+}
+
+void SharedShadow::check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask,
+                                 bool write) {
+  const auto check = [&](uint32_t stamp) {
+    if (stamp == 0) return;
+    const int writer = stamp_warp(stamp);
+    const uint32_t epoch = stamp_epoch(stamp);
+    const char* const pair = write ? "write after write" : "read after write";
+    if (writer != warp.id) {
+      if (epoch <= warp.clock[writer]) return;
+      report(warp, FaultKind::kRace, lane, [&] {
+        return format("%s: shared+%u was written by warp %d lane %d with no barrier since", pair,
+                      word * kWordBytes, writer, stamp_lane(stamp));
+      });
+    } else if (epoch == warp.clock[writer] && stamp_lane(stamp) != lane) {
+      report(warp, FaultKind::kRace, lane, [&] {
+        return format(
+            "%s within the warp: shared+%u was written by lane %d with no __syncwarp since", pair,
+            word * kWordBytes, stamp_lane(stamp));
+      });
+    }
+  };
+  if (!words_[word].split) {
+    check(words_[word].writer);
+    return;
+  }
+  for (uint32_t byte = 0; byte < kWordBytes; ++byte) {
+    if (byte_mask >> byte & 1) check(byte_writers_[word * kWordBytes + byte]);
+  }
+}
+
+void SharedShadow::check_readers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask) {
+  const uint32_t* const records = &readers_[static_cast<size_t>(word) * warps_];
+  for (int reader = 0; reader < warps_; ++reader) {
+    const uint32_t record = records[reader];
+    if ((record_bytes(record) & byte_mask) == 0) continue;
+    const uint32_t epoch = stamp_epoch(record);
+    if (reader != warp.id) {
+      if (epoch <= warp.clock[reader]) continue;
+      report(warp, FaultKind::kRace, lane, [&] {
+        return format(
+            "write after read: shared+%u was read by warp %d lane %d with no barrier since",
+            word * kWordBytes, reader, record_lane(record));
+      });
+    } else if (epoch == warp.clock[reader]) {
+      // The record of several lanes does not tell who read which byte: narrow writes pass.
+      const bool several = (record & 1) != 0;
+      if (several ? byte_mask != kWholeWord : record_lane(record) == lane) continue;
+      report(warp, FaultKind::kRace, lane, [&] {
+        return format(
+            "write after read within the warp: shared+%u was read by %s with no __syncwarp "
+            "since",
+            word * kWordBytes,
+            several ? "several lanes" : format("lane %d", record_lane(record)).c_str());
+      });
+    }
+  }
+}
+
+void SharedShadow::record_write(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask) {
+  Word& state = words_[word];
+  const uint32_t stamp = writer_stamp(warp, lane);
+  state.initialized |= static_cast<uint8_t>(byte_mask);
+  if (byte_mask == kWholeWord) {
+    state.writer = stamp;
+    state.split = 0;
+    return;
+  }
+  if (byte_writers_.empty()) byte_writers_.resize(words_.size() * kWordBytes);
+  uint32_t* const writers = &byte_writers_[word * kWordBytes];
+  if (!state.split) {
+    std::fill_n(writers, kWordBytes, state.writer);
+    state.split = 1;
+  }
+  for (uint32_t byte = 0; byte < kWordBytes; ++byte) {
+    if (byte_mask >> byte & 1) writers[byte] = stamp;
+  }
+}
+
+void SharedShadow::record_read(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask) {
+  uint32_t& record = readers_[static_cast<size_t>(word) * warps_ + warp.id];
+  const uint32_t epoch = clamp_epoch(warp.clock[warp.id]);
+  if (record != 0 && stamp_epoch(record) == epoch) {
+    const bool several = (record & 1) != 0 || record_lane(record) != lane;
+    record = reader_record(epoch, record_bytes(record) | byte_mask, record_lane(record), several);
+  } else {
+    record = reader_record(epoch, byte_mask, lane, false);
+  }
+}
+
+}  // namespace ptx_emulator

@@ -1,0 +1,51 @@
+// Shadow of one block's shared memory: what is initialised, who wrote and read last, what is still
+// being copied.
+//
+// Orders are known from vector clocks. Each warp counts its own epochs (a barrier or __syncwarp
+// ends one) and knows which epochs of the other warps happened before its own now (joined at
+// barriers). An earlier access by warp w at epoch e is ordered before mine where e <= my clock[w].
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace ptx_emulator {
+
+struct Warp;
+
+class SharedShadow {
+ public:
+  void reset(uint32_t bytes, int warps);
+
+  // Checks and records an access by one lane; offset and size lie within the block's memory.
+  void access(Warp& warp, int lane, uint32_t offset, uint32_t bytes, bool write);
+
+  // Atomics are ordered among themselves: only initialisation and copies in flight are checked.
+  void atomic(Warp& warp, int lane, uint32_t offset, uint32_t bytes);
+
+  // An asynchronous copy may write from its issue until its lane has waited for it.
+  void begin_copy(Warp& warp, int lane, uint32_t offset, uint32_t bytes);
+  void end_copy(const Warp& warp, int lane, uint32_t offset, uint32_t bytes);
+
+ private:
+  // The shadow of four bytes.
+  struct Word {
+    uint32_t writer = 0;  // stamp of the last write, for all four bytes unless `split`
+    uint8_t initialized = 0;
+    uint8_t pending = 0;  // asynchronous copies in flight
+    uint8_t split = 0;    // bytes have different writers: see byte_writers_
+  };
+
+  void check_content(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
+  void check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
+  void check_readers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
+  void record_write(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
+  void record_read(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
+
+  int warps_ = 0;
+  std::vector<Word> words_;
+  std::vector<uint32_t> byte_writers_;  // four per word; empty until a narrower write happens
+  std::vector<uint32_t> readers_;       // per word, one record of each warp's last read
+};
+
+}  // namespace ptx_emulator
