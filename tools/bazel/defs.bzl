@@ -38,7 +38,7 @@ def py_binary(name, **kwargs):
     """A Python program."""
     native.py_binary(name = name, **kwargs)
 
-def py_test(name, srcs, deps = [], args = [], size = "small", main = None, **kwargs):
+def py_test(name, srcs, deps = [], args = [], size = "small", **kwargs):
     """A test that runs its sources under pytest, with NumPy at hand.
 
     Args:
@@ -47,7 +47,6 @@ def py_test(name, srcs, deps = [], args = [], size = "small", main = None, **kwa
       deps: libraries.
       args: further arguments for pytest.
       size: Bazel's test size.
-      main: unused; pytest is the main program.
       **kwargs: common attributes.
     """
     native.py_test(

@@ -54,7 +54,11 @@ def _fetch_headers(ctx, version):
     ctx.report_progress("Python.h: apt-get download libpython%s-dev" % version)
     result = ctx.execute([ctx.path(ctx.attr._fetch_headers), version, "include"], timeout = 600)
     if result.return_code:
-        fail("Python %s has no Python.h, and Debian's libpython%s-dev could not be had: %s" % (version, version, result.stderr))
+        fail("Python %s has no Python.h, and Debian's libpython%s-dev could not be had: %s" % (
+            version,
+            version,
+            result.stderr,
+        ))
 
 def _local_python_impl(ctx):
     python = find_python(ctx)

@@ -24,7 +24,15 @@ def _repository_name(name):
     # The prefix keeps a repository from shadowing the package that it holds on sys.path.
     return "pypi_" + name.lower().replace("-", "_").replace(".", "_")
 
-def _cache_folder(ctx):
+def wheel_cache_folder(ctx):
+    """The folder that keeps downloads by their hash, so that another clone need not fetch them again.
+
+    Args:
+      ctx: the repository context.
+
+    Returns:
+      Its path; the folder may not exist yet.
+    """
     environment = ctx.os.environ
     if "EDGE_LLM_WHEEL_CACHE" in environment:
         return environment["EDGE_LLM_WHEEL_CACHE"]
@@ -48,7 +56,7 @@ def _wheel_repository_impl(ctx):
         "--requirement=" + ctx.attr.requirement,
         "--sha256=" + digest,
         "--python-version=" + version,
-        "--cache=" + _cache_folder(ctx),
+        "--cache=" + wheel_cache_folder(ctx),
         "--destination=.",
     ], timeout = 3600)
     if result.return_code:
@@ -80,6 +88,6 @@ def wheel_repositories():
             build_file = pin.get("build_file"),
             deps = [requirement(dep) for dep in pin.get("deps", [])],
             python_version = pin.get("python_version", ""),
-            requirement = "%s==%s" % (name, pin["version"]),
+            requirement = "%s==%s" % (pin.get("name", name), pin["version"]),
             sha256 = pin["sha256"],
         )

@@ -76,6 +76,14 @@ def _compile(ctx, source, sm, format, line_info):
     )
     return struct(symbol = symbol, sm = sm, format = format, image = image, report = report)
 
+def _images_of_each_source(sources, images):
+    """One output group per source, so that a test depends on the images of its variant alone."""
+    stems = [source.basename.removesuffix(".cu") for source in sources]
+    return {
+        stem: depset([row.image for row in images if row.symbol == "%s_sm%s" % (stem, row.sm)])
+        for stem in stems
+    }
+
 def _cuda_images_impl(ctx):
     sms = _enabled_sms(ctx)
     images = [
@@ -122,7 +130,10 @@ def _cuda_images_impl(ctx):
     return [
         CcInfo(compilation_context = compilation, linking_context = linking),
         DefaultInfo(files = depset(files)),
-        OutputGroupInfo(reports = depset([row.report for row in images])),
+        OutputGroupInfo(
+            reports = depset([row.report for row in images]),
+            **_images_of_each_source(ctx.files.srcs, images)
+        ),
     ]
 
 _cuda_images = rule(
@@ -151,7 +162,8 @@ def cuda_images(name, srcs, sms, format, hdrs = [], ptx_of_newest = False, **kwa
     """Compiles every source for every enabled SM and embeds the images with their table.
 
     The result is a cc_library that defines `edge_llm_kernel_images` (plugins/runtime/kernel_image.h), whose
-    default outputs are the images, <name>/<stem>_sm<NN>.<format>; output group `reports` has the compiler's logs.
+    default outputs are the images, <name>/<stem>_sm<NN>.<format>; output group `reports` has the compiler's logs,
+    and output group <stem> the images of one source.
 
     Args:
       name: the target.

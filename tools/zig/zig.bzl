@@ -1,7 +1,14 @@
 """zig as a hermetic C++ cross compiler: wrappers and a cc_toolchain per target."""
 
 load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "ACTION_NAMES")
-load("@bazel_tools//tools/cpp:cc_toolchain_config_lib.bzl", "action_config", "feature", "flag_group", "flag_set", "tool")
+load(
+    "@bazel_tools//tools/cpp:cc_toolchain_config_lib.bzl",
+    "action_config",
+    "feature",
+    "flag_group",
+    "flag_set",
+    "tool",
+)
 load("//platforms:platforms.bzl", "PLATFORMS", "glibc_constraint")
 
 _SDK = "external/pypi_ziglang/ziglang"
@@ -68,7 +75,10 @@ def _flags(name, actions, flags):
 
 def _zig_toolchain_config_impl(ctx):
     compiler = tool(tool = ctx.file.compiler)
-    actions = [action_config(action_name = name, enabled = True, tools = [compiler]) for name in _COMPILE_ACTIONS + _LINK_ACTIONS]
+    actions = [
+        action_config(action_name = name, enabled = True, tools = [compiler])
+        for name in _COMPILE_ACTIONS + _LINK_ACTIONS
+    ]
     actions.append(action_config(
         action_name = ACTION_NAMES.cpp_link_static_library,
         enabled = True,

@@ -1,0 +1,140 @@
+"""The generator refuses impossible rows, and what it writes agrees with the table."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from kernels.generator import generate
+from kernels.generator.variants import Int4GemmVariant, Sm, Tables
+
+_TABLES = pathlib.Path("kernels/tables.json")
+
+_GEMM = {
+    "kind": "gemm",
+    "tile_m": 64,
+    "tile_n": 128,
+    "tile_k": 64,
+    "stages": 4,
+    "warps_m": 1,
+    "warps_n": 4,
+    "warps_k": 2,
+    "ctas_per_sm": 2,
+}
+_GEMM_NAME = "int4_gemm_f16_m64_n128_k64_s4"
+_GEMV = {
+    **_GEMM,
+    "kind": "gemv",
+    "tile_m": 8,
+    "tile_n": 32,
+    "tile_k": 128,
+    "warps_n": 1,
+}
+
+
+@pytest.fixture(name="tables")
+def _tables() -> Tables:
+    return Tables.from_json(_TABLES.read_text())
+
+
+def _small_sm(shared_per_block: int) -> Sm:
+    return Sm("99", "99", "none", 1, shared_per_block, shared_per_block, 1536, ("13.0",))
+
+
+def test_derived_facts_of_a_gemm() -> None:
+    variant = Int4GemmVariant.from_row(_GEMM_NAME, _GEMM)
+    assert variant.threads == 256
+    # Four stages of x (64 x 64 f16), weights (128 x 64 codes) and 128 scales.
+    assert variant.shared_bytes == 4 * (8192 + 4096 + 256)
+
+
+def test_shared_memory_holds_the_sums_of_the_warps_along_k() -> None:
+    row = {**_GEMM, "stages": 2, "warps_k": 2, "tile_n": 256, "warps_n": 4}
+    variant = Int4GemmVariant.from_row("int4_gemm_f16_m64_n256_k64_s2", row)
+    assert variant.shared_bytes == 64 * 256 * 4
+
+
+def test_derived_facts_of_a_gemv() -> None:
+    variant = Int4GemmVariant.from_row("int4_gemv_f16_m8_n32", {**_GEMV, "warps_k": 4})
+    assert variant.threads == 128
+    assert variant.shared_bytes == 4 * 8 * (32 + 4) * 4
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "message"),
+    [
+        (_GEMM, {"tile_k": 96}, "tile_k is 96, not 64 or 128"),
+        (_GEMM, {"tile_k": 256}, "tile_k is 256, not 64 or 128"),
+        (_GEMM, {"tile_m": 24}, "tile_m is 24, not a multiple of 16 "),
+        (_GEMM, {"tile_n": 64}, "tile_n is 64, not a multiple of 32 "),
+        (_GEMM, {"stages": 1}, "stages is 1, less than 2"),
+        (_GEMM, {"warps_k": 4}, "tile_k is 64, not a multiple of 32 "),
+        (_GEMM, {"warps_n": 0}, "warps_n is 0, less than 1"),
+        (_GEMM, {"warps_m": 4, "warps_k": 2}, "128 lines at a time"),
+        (_GEMM, {"tile_q": 1}, "its facts are tile_m, .*, not tile_m, .*, tile_q"),
+        (_GEMM, {"kind": "conv"}, "kind is conv, not one of gemv, gemm, combine"),
+        (_GEMM, {"tile_m": 128, "tile_n": 128}, "give the name int4_gemm_f16_m128_n128_k64_s4"),
+        (_GEMV, {"tile_m": 16}, "tile_m is 16, not 8"),
+        (_GEMV, {"tile_k": 64}, "tile_k is 64, not 128"),
+        (_GEMV, {"tile_n": 24}, "tile_n is 24, not a multiple of 16 "),
+        (_GEMV, {"warps_m": 2}, "warps_m is 2, not 1"),
+        (_GEMV, {"warps_k": 64}, "threads is 2048, not a multiple of 32 up to 1024"),
+        ({"kind": "combine", "threads": 100, "ctas_per_sm": 4}, {}, "its facts give the name"),
+    ],
+)
+def test_impossible_rows_are_refused_in_one_line(
+    base: dict[str, object], change: dict[str, object], message: str
+) -> None:
+    name = _GEMM_NAME if base is _GEMM else "int4_gemv_f16_m8_n32"
+    with pytest.raises(ValueError, match=message) as error:
+        Int4GemmVariant.from_row(name, {**base, **change})
+    assert str(error.value).startswith(f"{name}: ")
+    assert str(error.value).endswith("; change its row in kernels/variants.bzl")
+    assert "\n" not in str(error.value)
+
+
+def test_manifest_lists_every_variant_on_every_sm(tables: Tables) -> None:
+    manifest = generate.manifest(tables)
+    pairs = {(row["variant"], row["sm"]) for row in manifest["images"] + manifest["excluded"]}
+    assert pairs == {(v.name, sm.name) for v in tables.int4_gemm for sm in tables.sms}
+    assert all(row["id"] == f"{row['variant']}_sm{row['sm']}" for row in manifest["images"])
+    json.dumps(manifest)
+
+
+def test_variant_that_does_not_fit_is_excluded_with_a_reason(tables: Tables) -> None:
+    gemm = Int4GemmVariant.from_row(_GEMM_NAME, _GEMM)
+    small = Tables(sms=(_small_sm(gemm.shared_bytes - 1),), int4_gemm=(gemm,))
+    manifest = generate.manifest(small)
+    assert manifest["images"] == []
+    (row,) = manifest["excluded"]
+    assert row["id"] == f"{_GEMM_NAME}_sm99"
+    assert row["reason"] == "50176 bytes of shared memory, and one CTA may have 50175"
+    exact = Tables(sms=(_small_sm(gemm.shared_bytes),), int4_gemm=(gemm,))
+    assert generate.manifest(exact)["excluded"] == []
+
+
+def test_every_row_count_has_a_variant_on_every_sm(tables: Tables) -> None:
+    """The launcher takes the least tile that holds m: none of them may be excluded anywhere."""
+    assert generate.manifest(tables)["excluded"] == []
+    heights = {variant.tile.tile_m for variant in tables.int4_gemm if variant.tile}
+    assert heights == {8, 16, 32, 64, 128}
+
+
+def test_source_instantiates_the_tile() -> None:
+    text = generate.source(Int4GemmVariant.from_row(_GEMM_NAME, _GEMM))
+    assert '#include "kernels/gemm/int4_gemm.cuh"' in text
+    assert "Int4GemmTile<64, 128, 64, 4, 1, 4, 2>" in text
+    assert "__launch_bounds__(256, 2)" in text
+    assert "KERNEL_SYMBOL(const edge_llm::Int4GemmParams params)" in text
+
+
+def test_cpp_tables_hold_the_rows(tables: Tables) -> None:
+    text = generate.cpp_tables(tables)
+    assert "{86, 101376, 102400}," in text
+    assert (
+        '{"int4_gemm_f16_m64_n128_k64_s4", Int4GemmKind::kGemm, 64, 128, 64, 4, 2, 256, 2, 50176},'
+        in text
+    )
+    assert '{"int4_combine_f16", Int4GemmKind::kCombine, 0, 0, 0, 0, 0, 256, 4, 0},' in text

@@ -1,0 +1,215 @@
+"""The rows of kernels/variants.bzl, checked, with the facts that follow from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Shared memory that the driver keeps of every resident CTA.
+RESERVED_SHARED_BYTES = 1024
+
+GROUP_SIZE = 128
+GEMV_ROWS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Sm:
+    """One row of the table of SMs."""
+
+    name: str
+    arch: str
+    gpu: str
+    sm_count: int
+    shared_per_block: int
+    shared_per_sm: int
+    threads_per_sm: int
+    cuda: tuple[str, ...]
+
+    @classmethod
+    def from_row(cls, name: str, row: Mapping[str, Any]) -> Sm:
+        return cls(name=name, **{**row, "cuda": tuple(row["cuda"])})
+
+
+def _require(condition: bool, name: str, reason: str) -> None:
+    if not condition:
+        raise ValueError(f"{name}: {reason}; change its row in kernels/variants.bzl")
+
+
+@dataclasses.dataclass(frozen=True)
+class Int4GemmTile:
+    """The tile of a gemv or gemm variant; lengths in elements."""
+
+    tile_m: int
+    tile_n: int
+    tile_k: int
+    stages: int
+    warps_m: int
+    warps_n: int
+    warps_k: int
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps_m * self.warps_n * self.warps_k
+
+
+class Gemv(Int4GemmTile):
+    """Weights from global memory to fragments: Int4GemvTile in int4_gemv.cuh."""
+
+    header = "int4_gemv"
+
+    @property
+    def name(self) -> str:
+        return f"int4_gemv_f16_m{self.tile_m}_n{self.tile_n}"
+
+    @property
+    def shared_bytes(self) -> int:
+        padded_n = self.tile_n + 4
+        return self.warps_k * self.tile_m * padded_n * 4
+
+    @property
+    def tile_type(self) -> str:
+        blocks = self.tile_n // (16 * self.warps_n)
+        return f"Int4GemvTile<{blocks}, {self.warps_n}, {self.warps_k}, {self.stages}>"
+
+    def check(self, name: str) -> None:
+        _require(self.tile_m == GEMV_ROWS, name, f"tile_m is {self.tile_m}, not {GEMV_ROWS}")
+        _require(self.tile_k == GROUP_SIZE, name, f"tile_k is {self.tile_k}, not {GROUP_SIZE}")
+        _require(self.warps_m == 1, name, f"warps_m is {self.warps_m}, not 1")
+        _require(
+            self.tile_n % (16 * self.warps_n) == 0,
+            name,
+            f"tile_n is {self.tile_n}, not a multiple of 16 * warps_n = {16 * self.warps_n}",
+        )
+
+
+class Gemm(Int4GemmTile):
+    """Pipelined through shared memory: Int4GemmTile in int4_gemm.cuh."""
+
+    header = "int4_gemm"
+
+    @property
+    def name(self) -> str:
+        return f"int4_gemm_f16_m{self.tile_m}_n{self.tile_n}_k{self.tile_k}_s{self.stages}"
+
+    @property
+    def shared_bytes(self) -> int:
+        x = self.tile_m * self.tile_k * 2
+        weights = self.tile_n * self.tile_k // 2
+        scales = self.tile_n * 2
+        sums = (self.warps_k - 1) * self.tile_m * self.tile_n * 4
+        return max(self.stages * (x + weights + scales), sums)
+
+    @property
+    def tile_type(self) -> str:
+        values = (self.tile_m, self.tile_n, self.tile_k, self.stages)
+        warps = (self.warps_m, self.warps_n, self.warps_k)
+        return f"Int4GemmTile<{', '.join(map(str, values + warps))}>"
+
+    def check(self, name: str) -> None:
+        _require(
+            self.tile_k in (64, GROUP_SIZE),
+            name,
+            f"tile_k is {self.tile_k}, not 64 or {GROUP_SIZE}",
+        )
+        _require(self.stages >= 2, name, f"stages is {self.stages}, less than 2")
+        _require(
+            self.tile_m % (16 * self.warps_m) == 0,
+            name,
+            f"tile_m is {self.tile_m}, not a multiple of 16 * warps_m = {16 * self.warps_m}",
+        )
+        _require(
+            self.tile_n % (32 * self.warps_n) == 0,
+            name,
+            f"tile_n is {self.tile_n}, not a multiple of 32 * warps_n = {32 * self.warps_n}",
+        )
+        _require(
+            self.tile_k % (32 * self.warps_k) == 0,
+            name,
+            f"tile_k is {self.tile_k}, not a multiple of 32 * warps_k = {32 * self.warps_k}",
+        )
+        # All threads copy whole passes of lines, and a thread keeps its place in the swizzle.
+        lines = self.threads // (self.tile_k // 8)
+        _require(
+            lines % 8 == 0 and self.tile_m % lines == 0 and self.tile_n // 4 % lines == 0,
+            name,
+            f"{self.threads} threads copy {lines} lines at a time, which must be a multiple of 8"
+            f" and divide tile_m and tile_n / 4 = {self.tile_n // 4}",
+        )
+
+
+KINDS = {"gemv": Gemv, "gemm": Gemm}
+
+
+@dataclasses.dataclass(frozen=True)
+class Int4GemmVariant:
+    """One kernel of the INT4 groupwise GEMM; `tile` is None for the combine kernel."""
+
+    name: str
+    kind: str
+    threads: int
+    shared_bytes: int
+    ctas_per_sm: int
+    tile: Gemv | Gemm | None
+
+    @classmethod
+    def from_row(cls, name: str, row: Mapping[str, Any]) -> Int4GemmVariant:
+        """Checks a row; raises ValueError with the name, the value and what is allowed."""
+        fields = dict(row)
+        kind = fields.pop("kind")
+        ctas_per_sm = fields.pop("ctas_per_sm")
+        if kind == "combine":
+            variant = cls(name, kind, fields.pop("threads"), 0, ctas_per_sm, None)
+            computed = "int4_combine_f16"
+            _require(not fields, name, f"a combine kernel has no {', '.join(fields)}")
+        else:
+            _require(kind in KINDS, name, f"kind is {kind}, not one of {', '.join(KINDS)}, combine")
+            known = [field.name for field in dataclasses.fields(Int4GemmTile)]
+            _require(
+                sorted(fields) == sorted(known),
+                name,
+                f"its facts are {', '.join(known)}, not {', '.join(fields)}",
+            )
+            tile = KINDS[kind](**fields)
+            for key, value in fields.items():
+                _require(value >= 1, name, f"{key} is {value}, less than 1")
+            tile.check(name)
+            variant = cls(name, kind, tile.threads, tile.shared_bytes, ctas_per_sm, tile)
+            computed = tile.name
+        _require(name == computed, name, f"its facts give the name {computed}")
+        _require(
+            variant.threads in range(32, 1025, 32),
+            name,
+            f"threads is {variant.threads}, not a multiple of 32 up to 1024",
+        )
+        return variant
+
+    def misfit(self, sm: Sm) -> str | None:
+        """Why the variant cannot run on an SM, or None."""
+        if self.shared_bytes > sm.shared_per_block:
+            return (
+                f"{self.shared_bytes} bytes of shared memory, and one CTA may have"
+                f" {sm.shared_per_block}"
+            )
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """All of kernels/variants.bzl."""
+
+    sms: tuple[Sm, ...]
+    int4_gemm: tuple[Int4GemmVariant, ...]
+
+    @classmethod
+    def from_json(cls, text: str) -> Tables:
+        tables = json.loads(text)
+        return cls(
+            sms=tuple(
+                Sm.from_row(name, tables["sms"][name]) for name in sorted(tables["sms"], key=int)
+            ),
+            int4_gemm=tuple(
+                Int4GemmVariant.from_row(name, row) for name, row in tables["int4_gemm"].items()
+            ),
+        )

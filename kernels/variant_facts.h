@@ -1,0 +1,30 @@
+// Rows of the tables in kernels/variants.bzl, as the host sees them. The tables themselves are
+// generated: kernels/variant_tables.h.
+#pragma once
+
+#include <cstdint>
+
+namespace edge_llm {
+
+struct SmFacts {
+  int sm;                    // compute capability, major * 10 + minor
+  int64_t shared_per_block;  // largest dynamic shared memory of one CTA, bytes
+  int64_t shared_per_sm;     // shared memory of one multiprocessor, bytes
+};
+
+enum class Int4GemmKind { kGemv, kGemm, kCombine };
+
+struct Int4GemmVariant {
+  const char* name;
+  Int4GemmKind kind;
+  int tile_m;  // rows, channels and k of one CTA's step; 0 for the combine kernel
+  int tile_n;
+  int tile_k;
+  int stages;
+  int warps_k;  // warps of a CTA that share its k range
+  int threads;
+  int ctas_per_sm;       // CTAs of one multiprocessor that the registers allow
+  int64_t shared_bytes;  // dynamic shared memory of one CTA
+};
+
+}  // namespace edge_llm

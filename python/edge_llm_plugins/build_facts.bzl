@@ -1,0 +1,41 @@
+"""build_facts: what the package knows of its own build, as a Python module."""
+
+load("//platforms:platforms.bzl", "platform_select")
+load("//tools/cuda:cuda.bzl", "SmListInfo")
+
+def _build_facts_impl(ctx):
+    module = ctx.actions.declare_file(ctx.attr.out)
+    sms = ctx.attr._sms[SmListInfo].sms or ctx.attr.default_sms
+    ctx.actions.write(
+        output = module,
+        content = '"""Facts of this build, written by build_facts.bzl."""\n\n' +
+                  '__version__ = "%s"\nSMS = (%s,)\n' % (ctx.attr.version, ", ".join(sms)),
+    )
+    return [DefaultInfo(files = depset([module]))]
+
+_build_facts = rule(
+    implementation = _build_facts_impl,
+    attrs = {
+        "default_sms": attr.string_list(mandatory = True),
+        "out": attr.string(mandatory = True),
+        "version": attr.string(mandatory = True),
+        "_sms": attr.label(default = "//tools/cuda:sms"),
+    },
+)
+
+def build_facts(name, out, version, **kwargs):
+    """Writes the version, and the SMs that the libraries have kernels for.
+
+    Args:
+      name: the target.
+      out: file name of the module.
+      version: the version of this release.
+      **kwargs: common attributes.
+    """
+    _build_facts(
+        name = name,
+        default_sms = platform_select(lambda row: row["sms"]),
+        out = out,
+        version = version,
+        **kwargs
+    )

@@ -1,0 +1,104 @@
+"""Every edge of M, N and K of the INT4 GEMM, on one SM."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_llm_plugins import host
+from tests.ops import int4_cases
+
+# GEMV serves up to 8 rows; CTA tiles have 16, 32, 64 and 128.
+M_EDGES = (0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)
+
+
+@pytest.fixture(scope="module")
+def device() -> host.Device:
+    return host.open_device("emulator")
+
+
+@pytest.mark.parametrize("m", M_EDGES)
+def test_m_around_every_tile_edge(device: host.Device, m: int) -> None:
+    case = int4_cases.random_case(1, m, n=68, k=192)
+    int4_cases.assert_correct(int4_cases.run(device, case), case)
+
+
+# N: less than a warp's columns, less than a tile, one more than a tile. K: half a group, a group
+# and a half, four and a half groups.
+@pytest.mark.parametrize("m", [1, 8, 17, 64])
+@pytest.mark.parametrize("n", [4, 12, 132])
+@pytest.mark.parametrize("k", [64, 192, 576])
+def test_n_and_k_that_fill_no_tile(device: host.Device, m: int, n: int, k: int) -> None:
+    case = int4_cases.random_case(1, m, n, k)
+    int4_cases.assert_correct(int4_cases.run(device, case), case)
+
+
+# Long rows and few columns: the launcher splits K over CTAs and combines partial sums.
+@pytest.mark.parametrize("m", [1, 8, 9, 33])
+def test_split_k(device: host.Device, m: int) -> None:
+    case = int4_cases.random_case(1, m, n=8, k=4096 + 64)
+    int4_cases.assert_correct(int4_cases.run(device, case), case)
+
+
+def test_m_is_batch_times_sequence(device: host.Device) -> None:
+    case = int4_cases.random_case(1, 24, n=64, k=128)
+    expected = int4_cases.run(device, case)
+    for batch, seq in ((2, 12), (24, 1), (3, 8)):
+        shaped = int4_cases.Case(case.x.reshape(batch, seq, -1), case.packed, case.scales)
+        actual = int4_cases.run(device, shaped)
+        assert actual.shape == (batch, seq, 64)
+        assert actual.tobytes() == expected.tobytes(), f"[{batch}, {seq}]\n{int4_cases.rerun()}"
+
+
+@pytest.mark.parametrize(("batch", "seq"), [(0, 5), (5, 0), (0, 0)])
+def test_empty_batch_or_sequence(device: host.Device, batch: int, seq: int) -> None:
+    case = int4_cases.random_case(batch, seq, n=64, k=128)
+    assert int4_cases.run(device, case).shape == (batch, seq, 64)
+
+
+def test_one_engine_serves_every_shape_of_its_profile(device: host.Device) -> None:
+    shapes = [(1, 1), (2, 40), (1, 8), (4, 16), (1, 0), (1, 1)]
+    cases = [int4_cases.random_case(b, s, n=64, k=256) for b, s in shapes]
+    weights = cases[0]
+    engine = host.build_engine(
+        int4_cases.creator(device),
+        weights.fields,
+        [
+            host.dynamic_range(np.float16, [1, 0, 256], [1, 1, 256], [4, 40, 256]),
+            host.fixed_range(np.int8, weights.packed.shape),
+            host.fixed_range(np.float16, weights.scales.shape),
+        ],
+    )
+    (output,) = engine.outputs
+    assert (output.min, output.opt, output.max) == ([1, 0, 64], [1, 1, 64], [4, 40, 64])
+    stream = device.stream()
+    with engine.load(device) as loaded:
+        context = loaded.create_context()
+        for case in cases:
+            tensors = int4_cases.CaseTensors(device, case)
+            context.enqueue(tensors.inputs, [tensors.y], stream)
+            stream.synchronize()
+            int4_cases.assert_correct(tensors.result(), case)
+
+
+@pytest.mark.parametrize("m", [1, 64])
+def test_workspace_is_not_smaller_than_what_a_smaller_m_needs(device: host.Device, m: int) -> None:
+    # The engine is built for M = 129, and run with the plans of every smaller M.
+    largest = int4_cases.random_case(1, 129, n=8, k=4096)
+    small = int4_cases.random_case(1, m, n=8, k=4096)
+    engine = host.build_engine(
+        int4_cases.creator(device),
+        small.fields,
+        [
+            host.dynamic_range(np.float16, [1, 1, 4096], [1, m, 4096], largest.x.shape),
+            host.fixed_range(np.int8, small.packed.shape),
+            host.fixed_range(np.float16, small.scales.shape),
+        ],
+    )
+    tensors = int4_cases.CaseTensors(device, small)
+    stream = device.stream()
+    with engine.load(device) as loaded:
+        context = loaded.create_context()
+        context.enqueue(tensors.inputs, [tensors.y], stream)
+        stream.synchronize()
+    int4_cases.assert_correct(tensors.result(), small)

@@ -1,0 +1,82 @@
+"""Installs the real wheel into an empty folder and uses it outside the source tree."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import sysconfig
+import zipfile
+
+import numpy
+import pytest
+
+PROGRAM = """
+import json, numpy as np, edge_llm_plugins
+from edge_llm_plugins import ops, quantization, reference
+rng = np.random.default_rng(0)
+packed, scales = quantization.quantize_groupwise(rng.standard_normal((64, 128)))
+x = rng.standard_normal((1, 3, 128)).astype(np.float16)
+expected = reference.int4_groupwise_gemm(x, packed, scales)
+for version in "1", "2":
+    y = ops.int4_groupwise_gemm(x, packed, scales, device="emulator", plugin_version=version)
+    reference.assert_close(y, expected)
+print(edge_llm_plugins.__version__, edge_llm_plugins.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel() -> pathlib.Path:
+    (found,) = pathlib.Path("python").glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    target = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]
+    # pip comes from the interpreter alone: the test's own path must not reach it.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    subprocess.run([*command, "--target", str(target), str(wheel)], check=True, env=environment)
+    return target
+
+
+def test_name_carries_version_and_tags(wheel: pathlib.Path) -> None:
+    _, version, python, abi, platform = wheel.stem.split("-")
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert (python, abi, platform) == (tag, tag, "manylinux_2_28_x86_64")
+    with zipfile.ZipFile(wheel) as archive:
+        info = f"edge_llm_plugins-{version}.dist-info"
+        assert f"Version: {version}\n" in archive.read(f"{info}/METADATA").decode()
+        assert b"Apache License" in archive.read(f"{info}/LICENSE")
+
+
+def test_holds_the_package_alone(wheel: pathlib.Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    extension = "_bindings" + sysconfig.get_config_var("EXT_SUFFIX")
+    libraries = (
+        "libedge_llm_plugins.so",
+        "libedge_llm_plugins_ptx.so",
+        "libptx_emulator_cuda.so",
+    )
+    assert f"edge_llm_plugins/{extension}" in names
+    assert {f"edge_llm_plugins/lib/{name}" for name in libraries} <= set(names)
+    assert all(name.startswith(("edge_llm_plugins/", "edge_llm_plugins-")) for name in names)
+    assert not [name for name in names if name.endswith("_test.py")]
+
+
+def test_runs_an_op_outside_the_source_tree(
+    installed: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    numpy_folder = str(pathlib.Path(numpy.__file__).parents[1])
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tmp_path,
+        env={"PYTHONPATH": os.pathsep.join([str(installed), numpy_folder]), "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert str(installed) in result.stdout
