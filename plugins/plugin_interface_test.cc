@@ -66,12 +66,13 @@ TEST(BuildingNeedsNoDriverAndAttachingNamesTheMissingOne) {
   }
 }
 
-TEST(NamesAndVersionsAreThoseOfTheContract) {
+TEST(NamesVersionsAndOutputsAreThoseOfTheContract) {
   for (const Interface& layout : all_interfaces(kLibrary)) {
     const auto clone = created(layout)->clone();
     EXPECT_EQ(clone->name(), "Int4GroupwiseGemmPlugin");
     EXPECT_EQ(clone->version(), layout.version);
     EXPECT_EQ(clone->outputs(), 1);
+    EXPECT_EQ(clone->output_type(), abi::DataType::kHalf);
   }
 }
 

@@ -1,6 +1,6 @@
 // Packed INT4 weights to FP16, four at a time.
 //
-// The packing (docs: the plugin's contract) is made for the fragments of mma.m16n8k16. The 16 bytes
+// The packing that checkpoints carry is made for the fragments of mma.m16n8k16. The 16 bytes
 // of channel n = 4 n4 + r for 32 consecutive k, k = 64 t + 32 h + [0, 32), lie at byte
 //   n4 * 2 K + 128 t + 32 r + 16 h
 // and 32-bit word b of them holds, for a = 0..3, the codes of the neighbours k and k + 1,

@@ -16,13 +16,14 @@ from tools.ptx_emulator.cuda_driver import PtxEmulator
 
 _MANIFEST = pathlib.Path("kernels/manifest.json")
 _IMAGES = pathlib.Path("kernels/ptx_images")
-_EMULATOR = pathlib.Path("tools/ptx_emulator/libptx_emulator_cuda.so")
 
 
 @functools.cache
 def emulator() -> PtxEmulator:
     """The driver of this process, with every check on."""
-    return PtxEmulator(str(_EMULATOR.absolute()))
+    driver = PtxEmulator()
+    driver.set_checks("all")
+    return driver
 
 
 @functools.cache
@@ -115,12 +116,12 @@ class Int4Kernel:
     def _empty(self, stack: contextlib.ExitStack, size: int, name: str) -> Any:
         buffer = self._context.empty(size, name=name)
         stack.callback(buffer.free)
+        buffer.fill(0xFF)  # NaN, which shows where nothing is written
         return buffer
 
 
 @contextlib.contextmanager
 def kernel_on(sm: str) -> Iterator[Int4Kernel]:
     """The variant under test on the emulated device of an SM."""
-    (device,) = [device for device in emulator().devices() if device.sm == int(sm)]
-    with emulator().context(device.ordinal) as context:
+    with emulator().context(emulator().device_of_sm(int(sm)).ordinal) as context:
         yield Int4Kernel(context, variant_under_test(), sm)

@@ -39,11 +39,13 @@ class PluginV2Head {
   virtual PluginV2Head* clone() const noexcept = 0;
   virtual void setPluginNamespace(const char* plugin_namespace) noexcept = 0;
   virtual const char* getPluginNamespace() const noexcept = 0;
-  virtual DataType getOutputDataType(int32_t index, const DataType* input_types,
-                                     int32_t input_count) const noexcept = 0;
 
  protected:
-  virtual ~PluginV2Head() noexcept = default;
+  virtual ~PluginV2Head() noexcept = default;  // slots 17 and 18; hosts call destroy()
+
+ public:
+  virtual DataType getOutputDataType(int32_t index, const DataType* input_types,
+                                     int32_t input_count) const noexcept = 0;
 };
 
 // Majors 8 and 10 have two more slots here, which major 11 dropped.

@@ -16,6 +16,9 @@ Result call(void* object, int slot, Arguments... arguments) {
   return reinterpret_cast<Result (*)(void*, Arguments...)>(slots[slot])(object, arguments...);
 }
 
+constexpr abi::DataType kInputTypes[] = {abi::DataType::kHalf, abi::DataType::kInt8,
+                                         abi::DataType::kHalf};
+
 void* creator(const std::string& library, int major, int index) {
   int count = 0;
   const auto creators =
@@ -109,6 +112,9 @@ class PluginV2 : public Plugin {
   std::string name() override { return call<const char*>(object_, 1); }
   std::string version() override { return call<const char*>(object_, 2); }
   int outputs() override { return call<int32_t>(object_, 3); }
+  abi::DataType output_type() override {
+    return call<abi::DataType>(object_, 19, 0, kInputTypes, 3);
+  }
   bool attach() override { return call<int32_t>(object_, 7) == 0; }
   std::unique_ptr<Plugin> clone() override { return wrap(library_, call<void*>(object_, 14)); }
   std::vector<int64_t> output_shape(int x_rank) override {
@@ -177,6 +183,11 @@ class PluginV3 : public Plugin {
   std::string name() override { return call<const char*>(core(), 4); }
   std::string version() override { return call<const char*>(core(), 5); }
   int outputs() override { return call<int32_t>(build(), 8); }
+  abi::DataType output_type() override {
+    abi::DataType type = abi::DataType::kBool;
+    call<int32_t>(build(), 5, &type, 1, kInputTypes, 3);
+    return type;
+  }
   bool attach() override {
     void* attached = call<void*>(runtime(), 7, nullptr);
     if (attached == nullptr) return false;

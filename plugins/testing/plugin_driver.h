@@ -61,6 +61,7 @@ class Plugin {
   virtual std::string name() = 0;
   virtual std::string version() = 0;
   virtual int outputs() = 0;
+  virtual abi::DataType output_type() = 0;
   // initialize(), or attachToContext() in place of the object. False when refused.
   virtual bool attach() = 0;
   virtual std::unique_ptr<Plugin> clone() = 0;

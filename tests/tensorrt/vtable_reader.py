@@ -1,97 +1,87 @@
-"""Reads C++ virtual tables out of x86-64 ELF files that keep their symbols.
+"""Reads C++ virtual tables and functions out of x86-64 ELF files that keep their symbols.
 
 In the Itanium C++ ABI a class's table is the object `_ZTV<class>`: per base an offset to top, a
-pointer to the type information, and then one pointer per virtual function, in slot order. In a
-shared library these pointers are relocations, so the table can be read without loading the file.
+pointer to the type information, and one pointer per virtual function, in slot order. In a shared
+library these pointers are relocations, so a table can be read without loading the file.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import re
-import struct
 
-_SHT_SYMTAB, _SHT_RELA, _SHT_DYNSYM = 2, 4, 11
+from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
+
 _R_X86_64_64, _R_X86_64_RELATIVE = 1, 8
 _POINTER = 8
+_CODE_OF_A_FORWARDING_CALL = re.compile(
+    rb"\x48\x8b\x7f\x08"  # mov rdi, [rdi + 8]: the implementation object
+    rb"\x48\x8b\x07"  # mov rax, [rdi]: its virtual table
+    rb"\xff[\x50\x60](.)",  # call or jmp [rax + offset]
+    re.DOTALL,
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class Symbol:
-    """One symbol: its mangled name, address and size in bytes."""
-
-    name: str
-    value: int
-    size: int
-
-
-class ElfFile:
-    """Symbols and pointer relocations of one ELF file."""
+class SharedObject:
+    """Symbols and pointers of one shared object."""
 
     def __init__(self, path: pathlib.Path) -> None:
-        self._data = path.read_bytes()
-        if self._data[:5] != b"\x7fELF\x02":
-            raise ValueError(f"{path}: not a 64-bit ELF file")
-        (offset,) = struct.unpack_from("<Q", self._data, 0x28)
-        size, count = struct.unpack_from("<HH", self._data, 0x3A)
-        self._sections = [
-            struct.unpack_from("<IIQQQQIIQQ", self._data, offset + i * size) for i in range(count)
-        ]
-        self.symbols = [s for kind in (_SHT_SYMTAB, _SHT_DYNSYM) for s in self._symbols(kind)]
-        # Several functions may share an address (the linker folds equal ones).
-        self.names_at: dict[int, set[str]] = {}
-        for symbol in self.symbols:
-            if symbol.value:
-                self.names_at.setdefault(symbol.value, set()).add(symbol.name)
-        self.pointers = dict(self._pointers())
-
-    def _string(self, section: int, offset: int) -> str:
-        start = self._sections[section][4] + offset
-        return self._data[start : self._data.index(b"\0", start)].decode()
-
-    def _symbol_table(self, section: tuple[int, ...]) -> list[Symbol]:
-        _, _, _, _, offset, size, link, _, _, entry = section
-        table = []
-        for at in range(offset, offset + size, entry):
-            name, _, _, _, value, length = struct.unpack_from("<IBBHQQ", self._data, at)
-            table.append(Symbol(self._string(link, name), value, length))
-        return table
-
-    def _symbols(self, kind: int) -> list[Symbol]:
-        return [s for x in self._sections if x[1] == kind for s in self._symbol_table(x)]
-
-    def _pointers(self):
-        """Yields (address, names of what the pointer stored there points to)."""
-        for section in self._sections:
-            if section[1] != _SHT_RELA:
-                continue
-            _, _, _, _, offset, size, link, _, _, entry = section
-            symbols = self._symbol_table(self._sections[link])
-            for at in range(offset, offset + size, entry):
-                address, info, addend = struct.unpack_from("<QQq", self._data, at)
-                if info & 0xFFFFFFFF == _R_X86_64_RELATIVE:
-                    yield address, self.names_at.get(addend, set())
-                elif info & 0xFFFFFFFF == _R_X86_64_64:
-                    yield address, {symbols[info >> 32].name}
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            self._bytes = {
+                s["sh_addr"]: s.data() for s in elf.iter_sections() if s["sh_flags"] & 4
+            }  # executable sections
+            self.symbols: dict[str, tuple[int, int]] = {}  # name -> address, size
+            names_at: dict[int, set[str]] = {}
+            for table in (".symtab", ".dynsym"):
+                for symbol in elf.get_section_by_name(table).iter_symbols():
+                    if symbol["st_value"]:
+                        self.symbols[symbol.name] = (symbol["st_value"], symbol["st_size"])
+                        names_at.setdefault(symbol["st_value"], set()).add(symbol.name)
+            self._pointers: dict[int, set[str]] = {}
+            for section in elf.iter_sections():
+                if not isinstance(section, RelocationSection) or not section.is_RELA():
+                    continue
+                dynamic_symbols = elf.get_section(section["sh_link"])
+                for relocation in section.iter_relocations():
+                    if relocation["r_info_type"] == _R_X86_64_RELATIVE:
+                        names = names_at.get(relocation["r_addend"], set())
+                    elif relocation["r_info_type"] == _R_X86_64_64:
+                        names = {dynamic_symbols.get_symbol(relocation["r_info_sym"]).name}
+                    else:
+                        continue
+                    self._pointers[relocation["r_offset"]] = names
 
     def vtable(self, mangled_class: str) -> list[set[str]]:
-        """Slots of the class's primary table, each as the set of names of its function."""
-        (table,) = {s for s in self.symbols if s.name == f"_ZTV{mangled_class}"}
-        first = table.value + 2 * _POINTER
-        slots = []
-        for address in range(first, table.value + table.size, _POINTER):
-            names = self.pointers.get(address, set())
+        """The slots of a class's primary table: the mangled names of each slot's function."""
+        address, size = self.symbols[f"_ZTV{mangled_class}"]
+        slots: list[set[str]] = []
+        for slot in range(address + 2 * _POINTER, address + size, _POINTER):
+            names = self._pointers.get(slot, set())
             if not names or any(name.startswith("_ZTI") for name in names):
-                break  # the next base's part begins
+                break  # the part of the next base begins
             slots.append(names)
         return slots
 
+    def forwarded_slot(self, function: str) -> int:
+        """The slot that an inline method calls on the implementation object behind it."""
+        address, size = self.symbols[function]
+        for start, code in self._bytes.items():
+            if start <= address < start + len(code):
+                body = code[address - start : address - start + size]
+                match = _CODE_OF_A_FORWARDING_CALL.search(body)
+                if match is None:
+                    raise ValueError(f"{function} forwards no call: {body.hex()}")
+                return match.group(1)[0] // _POINTER
+        raise ValueError(f"{function} is in no section")
 
-def method(mangled: str) -> str:
-    """The last component of a mangled function name: `_ZN1a1bC3fooEv` gives "foo"."""
-    if mangled == "__cxa_pure_virtual":
-        return "pure"
-    if re.search(r"D[012]Ev$", mangled):
-        return "destructor"
-    return mangled
+
+def is_method(mangled: str, name: str) -> bool:
+    """Whether a mangled function name is that of method `name`, of whatever class."""
+    return f"{len(name)}{name}E" in mangled
+
+
+def is_destructor(mangled: str) -> bool:
+    """Whether a mangled function name is that of a destructor."""
+    return re.search(r"D[012]Ev", mangled) is not None

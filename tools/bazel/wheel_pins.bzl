@@ -3,6 +3,8 @@
 A row for a new wheel is printed by `python3 tools/bazel/pin_wheel.py NAME==VERSION`.
 """
 
+#   name        what pip calls it, where the key tells two versions of one package apart
+#   python_version  of the wheel, where it is read and never imported
 #   sha256      one hash for "any" Python, or one for each Python version
 #   deps        wheels that it imports (only those that are used)
 #   build_file  what the wheel holds, where it is no Python package
@@ -37,6 +39,15 @@ WHEEL_PINS = {
     "pyyaml": {"version": "6.0.3", "sha256": {"3.10": "9c7708761fccb9397fe64bbc0395abcae8c4bf7b0eac081e12b809bf47700d0b", "3.11": "b8bb0864c5a28024fac8a632c443c87c5aa6f215c0b126c449ae1a150412f31d", "3.12": "ba1cc08a7ccde2d2ec775841541641e4548226580ab850948cbfda66a1befcdc", "3.13": "0f29edc409a6392443abf94b9cf89ce99889a1dd5376d94316ae5145dfedd5d6"}},
     "requests": {"deps": ["certifi", "charset-normalizer", "idna", "urllib3"], "version": "2.32.5", "sha256": {"any": "2462f94637a34fd532264295e186976db0f5d453d1cdd31473c85a6a161affb6"}},
     "ruff": {"build_file": "//tools/bazel:ruff.BUILD", "version": "0.17.6", "sha256": {"any": "aa3b08254a732acba246891089a152c47c5733dc36b8ecb76ce8602f8326e5e4"}},
+    "tensorrt_lean-8.6": {"name": "tensorrt_lean", "python_version": "3.10", "version": "8.6.0", "sha256": {"3.10": "c0e5a7c8956553b77813cf9e9cdb048773498d2655c19a259549d712fefa9400"}},
+    "tensorrt_lean_cu12_bindings-10.0.1": {"name": "tensorrt_lean_cu12_bindings", "python_version": "3.10", "version": "10.0.1", "sha256": {"3.10": "5fde117bc408dbcf13c4a22767bc06b7a13827ef6886e96a5397595c1fad4e0c"}},
+    "tensorrt_lean_cu12_bindings-10.3": {"name": "tensorrt_lean_cu12_bindings", "python_version": "3.10", "version": "10.3.0", "sha256": {"3.10": "0838cab8bcbe00c7efaa8143407eaad1865c598cfcdac4fea224c43e1708713a"}},
+    "tensorrt_lean_cu13_bindings-10.16": {"name": "tensorrt_lean_cu13_bindings", "version": "10.16.1.11", "sha256": {"3.10": "beb88071608eb3ceebdde2dc056dd1fed63384ce51e32827e4f6cad7931d3fad", "3.11": "39872e2a13478306164135128ea9250101e9c5dddf94ce3f5ca643ee71e54cc0", "3.12": "4135f1636c302e09138acf92d5ab0b06539986958a1f70e7a8a33a5971aede4e", "3.13": "e521b102154fe65947a710235e342f7c6f58cd1b509535e0a2845a99e694f7e3"}},
+    "tensorrt_lean_cu13_bindings-11.4": {"name": "tensorrt_lean_cu13_bindings", "version": "11.4.0.106", "sha256": {"3.10": "9c5828a52253d80c67366b428eb037a779a4d17b47e8276631d1c9862c199b42", "3.11": "539faf8524d7e8c5d893857d97d170ef3636f3e71262aafa670797f740e9086a", "3.12": "c6b70743ca9de8314c7bea75ca2d6221ba9cbc6aadeb0703ed313363f8396071", "3.13": "e82be4860441f4b719faa11abb8c087b7a82b277c8272dba679617bd4f877f84"}},
+    "tensorrt_lean_cu13_libs-10.16": {"name": "tensorrt_lean_cu13_libs", "version": "10.16.1.11", "sha256": {"any": "0ae1ad997a02e9cc0b260da4068eedabb34025f102d2ec6afda848f05cd2ce18"}},
+    "tensorrt_lean_cu13_libs-11.4": {"name": "tensorrt_lean_cu13_libs", "version": "11.4.0.106", "sha256": {"any": "e022b8d0e21f19258657aec6760e1de8b454ed176f76217e3f7ec2036c5a9410"}},
+    "tensorrt_rtx_cu13_bindings": {"version": "1.7.1.116", "sha256": {"3.10": "f357cebfed83af6cbd1d3b172632cd9c6bb06a39e8296a8d3c11a9edd2fae357", "3.11": "6a4d2bf39a98b71238046b9a9dd22d0e6b146be90cd56ac09f1e068933e4e18d", "3.12": "52fb62cb86b922637848f5971b53153bf2e091c33948fa89efd215abaa52b044", "3.13": "f15cdb560cf2d926405789985509f5496e378ba457a7fb657592ce7f7311c0ff"}},
+    "tensorrt_rtx_cu13_libs": {"version": "1.7.1.116", "sha256": {"any": "e3fd45fed001240d63304e77a2d4006319b839994237cb294b6e7ad72acaabcd"}},
     "tomli": {"version": "2.2.1", "sha256": {"3.10": "cb55c73c5f4408779d0cf3eef9f762b9c9f147a77de7b258bef0a5628adc85cc", "3.11": "6972ca9c9cc9f0acaa56a8ca1ff51e7af152a9f87fb64623e31d5c83700080ee", "3.12": "db2b95f9de79181805df90bedc5a5ab4c165e6ec3fe99f970d0e302f384ad222", "3.13": "9316dc65bed1684c9a98ee68759ceaed29d229e985297003e494aa825ebb0281"}},
     "tqdm": {"version": "4.67.1", "sha256": {"any": "26445eca388f82e72884e0d580d5464cd801a3ea01e63e5601bdff9ba6a48de2"}},
     "typing_extensions": {"version": "4.15.0", "sha256": {"any": "f0fa19c6845758ab08074a0cfa8b7aecb71c999ca73d62883bc25cc018c4e548"}},

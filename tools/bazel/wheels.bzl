@@ -88,6 +88,6 @@ def wheel_repositories():
             build_file = pin.get("build_file"),
             deps = [requirement(dep) for dep in pin.get("deps", [])],
             python_version = pin.get("python_version", ""),
-            requirement = "%s==%s" % (name, pin["version"]),
+            requirement = "%s==%s" % (pin.get("name", name), pin["version"]),
             sha256 = pin["sha256"],
         )

@@ -1,0 +1,35 @@
+"""Builds a target for another platform than the one of the command line."""
+
+def _platform_transition_impl(_settings, attr):
+    return {
+        "//command_line_option:platforms": "//platforms:" + attr.platform,
+        # The user's list of SMs is for the user's platform; this one has its own.
+        "//tools/cuda:sms": [],
+    }
+
+_platform_transition = transition(
+    implementation = _platform_transition_impl,
+    inputs = [],
+    outputs = ["//command_line_option:platforms", "//tools/cuda:sms"],
+)
+
+def _for_platform_impl(ctx):
+    # A link in a folder of its own: two platforms' files have the same name otherwise, and one would hide the other.
+    files = []
+    for file in ctx.files.target:
+        link = ctx.actions.declare_file("%s/%s" % (ctx.label.name, file.basename))
+        ctx.actions.symlink(output = link, target_file = file)
+        files.append(link)
+    return [DefaultInfo(files = depset(files), runfiles = ctx.runfiles(files))]
+
+for_platform = rule(
+    implementation = _for_platform_impl,
+    attrs = {
+        "platform": attr.string(doc = "A row of //platforms:platforms.bzl.", mandatory = True),
+        "target": attr.label(cfg = _platform_transition, mandatory = True),
+        "_allowlist_function_transition": attr.label(
+            default = "@bazel_tools//tools/allowlists/function_transition_allowlist",
+        ),
+    },
+    doc = "The default outputs of a target, built for a platform, as <name>/<file>.",
+)
