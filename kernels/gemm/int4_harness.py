@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from tools.ptx_emulator.cuda_driver import PtxEmulator
 
 _MANIFEST = pathlib.Path("kernels/manifest.json")

@@ -11,7 +11,7 @@ namespace {
 
 const unsigned char kCode[] = "code";
 
-constexpr char kFakeDriver[] = "plugins/runtime/libfake_cuda_driver.so";
+constexpr char kFakeDriver[] = "plugins/testing/libfake_cuda_driver.so";
 
 }  // namespace
 

@@ -60,22 +60,28 @@ void read_b(Warp& warp, const uint16_t* slots, float b[kMaxDepth][kColumns]) {
   }
 }
 
-// FP32 accumulators: element i of a lane is register i.
+// FP32 accumulators: registers 2 h and 2 h + 1 of a lane hold the pair of row group + 8 h.
 struct FloatAccumulator {
   static constexpr int kRegisters = 4;
   static void read(Warp& warp, const uint16_t* slots, float c[kRows][kColumns]) {
-    for (int i = 0; i < 4; ++i) {
-      const float* const values = warp.lanes<const float>(slots[i]);
+    for (int half = 0; half < 2; ++half) {
+      const float* const even = warp.lanes<const float>(slots[2 * half]);
+      const float* const odd = warp.lanes<const float>(slots[2 * half + 1]);
+      float* const rows = c[8 * half];
       for (int lane = 0; lane < kLanes; ++lane) {
-        c[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2] = values[lane];
+        rows[2 * lane] = even[lane];
+        rows[2 * lane + 1] = odd[lane];
       }
     }
   }
   static void write(Warp& warp, const uint16_t* slots, const float d[kRows][kColumns]) {
-    for (int i = 0; i < 4; ++i) {
-      float* const values = warp.lanes<float>(slots[i]);
+    for (int half = 0; half < 2; ++half) {
+      float* const even = warp.lanes<float>(slots[2 * half]);
+      float* const odd = warp.lanes<float>(slots[2 * half + 1]);
+      const float* const rows = d[8 * half];
       for (int lane = 0; lane < kLanes; ++lane) {
-        values[lane] = d[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2];
+        even[lane] = rows[2 * lane];
+        odd[lane] = rows[2 * lane + 1];
       }
     }
   }
@@ -145,12 +151,14 @@ void load_matrix(Warp& warp, const Instruction& instruction) {
       std::memcpy(rows[row], source, kRowBytes);
     }
     uint32_t* const destination = warp.lanes<uint32_t>(instruction.operand[matrix]);
+    if (!transposed) {
+      std::memcpy(destination, rows, sizeof(rows));  // the rows one after the other: lane order
+      continue;
+    }
     for (int lane = 0; lane < kLanes; ++lane) {
-      const int group = lane / 4;
+      const int column = lane / 4;
       const int pair = 2 * (lane % 4);
-      const uint32_t low = transposed ? rows[pair][group] : rows[group][pair];
-      const uint32_t high = transposed ? rows[pair + 1][group] : rows[group][pair + 1];
-      destination[lane] = high << 16 | low;
+      destination[lane] = static_cast<uint32_t>(rows[pair + 1][column]) << 16 | rows[pair][column];
     }
   }
 }
