@@ -85,10 +85,9 @@ __device__ __forceinline__ void pipeline(const float4* x, float4* y, int tiles) 
   asm volatile("cp.async.commit_group;" ::: "memory");
   for (int tile = 0; tile < tiles; ++tile) {
     const bool more = tile + 1 < tiles || kFault == kInFlightAtExit;
-    if (more)
-      copy16(
-          &stage[(tile + 1) & 1][i],
-          &x[((tile + 1) % tiles) * 128 + i]);  // FAULT missing_sync_before_copy in_flight_at_exit
+    float4* const free_slot = &stage[(tile + 1) & 1][i];
+    const float4* const next = &x[((tile + 1) % tiles) * 128 + i];
+    if (more) copy16(free_slot, next);  // FAULT missing_sync_before_copy in_flight_at_exit
     asm volatile("cp.async.commit_group;" ::: "memory");
     wait_groups<kFault == kWeakWait ? 2 : 1>();
     if (kFault != kMissingSyncAfterWait) __syncthreads();
