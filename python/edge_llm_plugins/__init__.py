@@ -2,7 +2,8 @@
 
     edge_llm_plugins.load()            registers the plugins with an installed TensorRT
     edge_llm_plugins.library_path()    the plugin library, for other programs
-    quantization, reference            NumPy: INT4 weights, and what the plugins must compute
+    quantization, rope, tree           NumPy: INT4 weights, RoPE tables and draft trees as inputs
+    reference                          NumPy: what the plugins must compute
     ops                                one call per operation, on a GPU or on the emulator
     host, emulator                     drives plugins as TensorRT does, without TensorRT
 
@@ -19,7 +20,7 @@ from edge_llm_plugins._build import __version__
 
 __all__ = ["__version__", "library_path", "load"]
 
-_SUBMODULES = ("emulator", "host", "ops", "quantization", "reference")
+_SUBMODULES = ("emulator", "host", "ops", "quantization", "reference", "rope", "tree")
 
 
 def library_path() -> str:
