@@ -85,12 +85,11 @@ def check_attention_inputs(
         )
     batch, seq_len = qkv.shape[:2]
     kv_cache = _checked("kv_cache", kv_cache, np.float16)
-    if kv_cache.ndim != 5 or kv_cache.shape != (
-        batch, 2, num_kv_heads, kv_cache.shape[3], head_size
-    ):  # fmt: skip
+    capacity = kv_cache.shape[3] if kv_cache.ndim == 5 else 0
+    if capacity < 1 or kv_cache.shape != (batch, 2, num_kv_heads, capacity, head_size):
         raise ValueError(
             f"kv_cache has shape {list(kv_cache.shape)}: [{batch}, 2, {num_kv_heads}, Cap, "
-            f"{head_size}] is allowed"
+            f"{head_size}] with Cap >= 1 is allowed"
         )
     context_lengths = _checked("context_lengths", context_lengths, np.int32)
     if context_lengths.shape != (batch,):
@@ -139,11 +138,11 @@ def _mode(
         return AttentionMode.DECODE if seq_len == 1 else AttentionMode.CHUNKED_PREFILL
     if pos_ids.shape[1] == seq_len:
         return AttentionMode.TREE_DECODE
-    if pos_ids.shape[1] == 1:
+    if pos_ids.shape[1] == 1 and seq_len > 1:
         return AttentionMode.CHUNKED_PREFILL
     raise ValueError(
-        f"attention_pos_ids has shape {list(pos_ids.shape)}: [B, {seq_len}] for tree decode or "
-        "[B, 1] for chunked prefill is allowed"
+        f"attention_pos_ids has shape {list(pos_ids.shape)}: [B, {seq_len}] for tree decode, or "
+        "[B, 1] for chunked prefill of S > 1, is allowed"
     )
 
 
@@ -167,17 +166,13 @@ def _check_heads(num_q_heads: int, num_kv_heads: int, head_size: int) -> None:
 
 
 def _check_rope(rope_cos_sin: NDArray[np.float32], batch: int, head_size: int) -> None:
-    rotary_size = rope_cos_sin.shape[-1] if rope_cos_sin.ndim == 3 else 0
-    if (
-        rope_cos_sin.ndim != 3
-        or rope_cos_sin.shape[0] not in (1, batch)
-        or rotary_size % 2
-        or not 2 <= rotary_size <= head_size
-    ):
-        rows = "1" if batch == 1 else f"1 or {batch}"
+    rows, positions, rotary_size = rope_cos_sin.shape if rope_cos_sin.ndim == 3 else (0, 0, 0)
+    fits = rows in (1, batch) and positions >= 1 and rotary_size % 2 == 0
+    if not fits or not 2 <= rotary_size <= head_size:
+        allowed_rows = "1" if batch == 1 else f"1 or {batch}"
         raise ValueError(
-            f"rope_cos_sin has shape {list(rope_cos_sin.shape)}: [{rows}, P, R] with an even R "
-            f"from 2 to {head_size} is allowed"
+            f"rope_cos_sin has shape {list(rope_cos_sin.shape)}: [{allowed_rows}, P, R] with an "
+            f"even R from 2 to {head_size} is allowed"
         )
 
 
@@ -191,8 +186,8 @@ def _check_tree_shapes(mask: NDArray[np.int32], pos_ids: NDArray[np.int32], batc
 
 
 def _check_tree(mask: NDArray[np.int32], seq_len: int) -> None:
-    if not 1 <= seq_len <= tree.MAX_TOKENS:
-        raise ValueError(f"a tree of {seq_len} tokens: 1 to {tree.MAX_TOKENS} are allowed")
+    if seq_len > tree.MAX_TOKENS:
+        raise ValueError(f"a tree of {seq_len} tokens: up to {tree.MAX_TOKENS} are allowed")
     words = -(-seq_len // tree.BITS_PER_WORD)
     if mask.shape[1] != seq_len or mask.shape[2] < words:
         raise ValueError(

@@ -429,6 +429,16 @@ def test_dummy_tree_inputs_select_prefill_and_chunks() -> None:
     assert with_tree(chunk, dummy, [[-1]]).run()[0].tobytes() == chunk.run()[0].tobytes()
 
 
+@pytest.mark.parametrize("starts", [[], [0, 0]])
+def test_no_tokens_and_no_rows(starts: list[int]) -> None:
+    empty = problem(0, [0, 5], starts)
+    for p in (empty, with_tree(empty, np.zeros((2, 0, 0), np.int32), np.zeros((2, 0)))):
+        output, cache = p.run()
+        assert output.shape == (2, 0, 3, 4)
+        assert cache.tobytes() == p.kv_cache.tobytes()
+    assert problem(3, [], []).run()[0].shape == (0, 3, 3, 4)
+
+
 TREE_PROBLEM = with_tree(problem(2, [3], [0]), np.zeros((1, 2, 1), np.int32), [[1, 2]])
 
 
@@ -454,7 +464,7 @@ TREE_PROBLEM = with_tree(problem(2, [3], [0]), np.zeros((1, 2, 1), np.int32), [[
         (
             {"kv_cache": np.zeros((2, 2, 1, 8, 4), np.float16)},
             ValueError,
-            "kv_cache has shape [2, 2, 1, 8, 4]: [1, 2, 1, Cap, 4] is allowed",
+            "kv_cache has shape [2, 2, 1, 8, 4]: [1, 2, 1, Cap, 4] with Cap >= 1 is allowed",
         ),
         ({"kv_cache": np.zeros((1, 2, 8, 4), np.float16)}, ValueError, "[1, 2, 8, 4]: [1, 2, 1"),
         ({"context_lengths": np.zeros(1, np.int64)}, TypeError, "context_lengths has dtype int64"),
@@ -472,6 +482,8 @@ TREE_PROBLEM = with_tree(problem(2, [3], [0]), np.zeros((1, 2, 1), np.int32), [[
         ({"rope_cos_sin": np.zeros((9, 4), np.float32)}, ValueError, "has shape [9, 4]: [1, P"),
         ({"rope_cos_sin": np.zeros((1, 9, 6), np.float32)}, ValueError, "has shape [1, 9, 6]"),
         ({"rope_cos_sin": np.zeros((1, 9, 3), np.float32)}, ValueError, "has shape [1, 9, 3]"),
+        ({"rope_cos_sin": np.zeros((1, 0, 4), np.float32)}, ValueError, "has shape [1, 0, 4]"),
+        ({"kv_cache": np.zeros((1, 2, 1, 0, 4), np.float16)}, ValueError, "shape [1, 2, 1, 0, 4]"),
         ({"rope_cos_sin": np.zeros((1, 9, 0), np.float32)}, ValueError, "has shape [1, 9, 0]"),
         (
             {"kv_cache_start_index": np.zeros(2, np.int32)},
@@ -500,7 +512,7 @@ TREE_PROBLEM = with_tree(problem(2, [3], [0]), np.zeros((1, 2, 1), np.int32), [[
         (
             {"attention_pos_ids": np.zeros((1, 3), np.int32)},
             ValueError,
-            "attention_pos_ids has shape [1, 3]: [B, 2] for tree decode or [B, 1] for chunked",
+            "attention_pos_ids has shape [1, 3]: [B, 2] for tree decode, or [B, 1] for chunked",
         ),
     ],
 )
@@ -513,7 +525,7 @@ def test_refusals(changes: dict[str, object], error: type[Exception], message: s
 @pytest.mark.parametrize(
     ("seq", "words", "message"),
     [
-        (129, 5, "a tree of 129 tokens: 1 to 128 are allowed"),
+        (129, 5, "a tree of 129 tokens: up to 128 are allowed"),
         (33, 1, "attention_mask has shape [1, 33, 1]: [B, 33, W] with W >= 2"),
     ],
 )
