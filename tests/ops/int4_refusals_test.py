@@ -10,6 +10,7 @@ import pytest
 
 from edge_llm_plugins import host, ops
 from tests.ops import int4_cases
+from tests.ops.described import Described
 
 INTERFACES = pytest.mark.parametrize(("version", "major"), int4_cases.INTERFACES)
 CASE = int4_cases.random_case(1, 3, n=68, k=192)
@@ -75,23 +76,6 @@ def expect_enqueue_refused(
             context.enqueue(inputs, [y], stream)
     assert "\n" not in str(raised.value)
     assert np.isnan(tensors.result()).all()
-
-
-class Described:
-    """A tensor that is announced, or addressed, as another one."""
-
-    def __init__(
-        self,
-        tensor: host.DeviceTensor,
-        shape: tuple[int, ...] | None = None,
-        data_type: host.DataType | None = None,
-        address: int | None = None,
-    ) -> None:
-        description = tensor.description
-        self.description = host.Tensor(
-            data_type or description.type, list(shape or description.shape)
-        )
-        self.address = tensor.address if address is None else address
 
 
 @INTERFACES
