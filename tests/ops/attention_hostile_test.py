@@ -54,17 +54,13 @@ POSITIONS = [INT_MIN, -2, -1, 0, CAPACITY - 1, CAPACITY, INT_MAX]
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("size", [1, 3])
 def test_lengths_and_positions_in_trees(device: host.Device, size: int, position: int) -> None:
-    """Pasts from -3 on, the last ones so large that no token or just one has a slot."""
+    """Pasts below 0, of 0, with slots for all tokens, and beyond the capacity."""
     batch = len(LENGTHS)
     parents = np.stack([tree.chain(size)] * batch)
     case = finite_cache(cases.draft_trees(parents, [0] * batch, CAPACITY))
     positions = case.attention_pos_ids.copy()
     positions[:, 0] = position
-    lengths = np.array(LENGTHS, np.int32)
-    # Whether a token without a slot has an output is another test's question.
-    partly = (lengths - size < CAPACITY) & (lengths > CAPACITY)
-    assert partly.any() == (size > 1)
-    lengths[partly] = INT_MAX
+    lengths = np.array([*LENGTHS[:-2], CAPACITY + size + 1, INT_MAX], np.int32)
     cases.check(device, case.replace(context_lengths=lengths, attention_pos_ids=positions))
 
 
