@@ -82,7 +82,8 @@ def attention(
       [B], pos_ids [B, S]                          tree decode, 1 to 128 tokens
 
     Any contents are allowed. A token that they put beyond the cache or the RoPE table is invalid:
-    it writes nothing, nothing sees it, and its output is zero.
+    it writes nothing, nothing sees it, and its output is zero. A tree that begins within the cache
+    is the exception: its tokens beyond the cache are neither written nor seen, but see the others.
 
     Args:
       qkv: float16 [B, S, (Hq + 2 Hkv) D] or [B, S, Hq + 2 Hkv, D]: Q heads, K heads, V heads.

@@ -64,15 +64,6 @@ def test_lengths_and_positions_in_trees(device: host.Device, size: int, position
     cases.check(device, case.replace(context_lengths=lengths, attention_pos_ids=positions))
 
 
-def test_a_tree_token_without_a_slot_sees_the_others(device: host.Device) -> None:
-    """It is neither written nor visible; its own output is computed like any other."""
-    case = finite_cache(cases.draft_trees(tree.chain(4)[None], [CAPACITY - 2], CAPACITY))
-    positions = np.array([[3, 4, 5, 6]], np.int32)
-    case = case.replace(attention_pos_ids=positions)
-    assert case.expected()[0][0, 3].any()
-    cases.check(device, case)
-
-
 @pytest.mark.parametrize("positions", [1, 2, 16, 17])
 def test_short_rope_tables(device: host.Device, positions: int) -> None:
     """P < Cap: a token whose position has no line is invalid."""
