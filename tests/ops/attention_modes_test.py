@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_llm_plugins import host, rope
+from edge_llm_plugins import host, reference, rope
 from tests.ops import attention_cases as cases
 
 
@@ -148,13 +148,18 @@ def test_no_rows_or_no_tokens(device: host.Device, batch: int, seq: int, in_plac
 
 
 def test_nan_and_infinity_stay_in_their_row(device: host.Device) -> None:
+    """And in the Q heads of their KV head.
+
+    A NaN in a key is seen by the tokens from its own on. An infinite value may reach older tokens
+    of its row: their weight for it is 0, and 0 * inf is NaN.
+    """
     case = cases.chunk(5, [5, 5, 5], [4, 4, 4], capacity=12)
     heads = case.qkv.reshape(3, 5, 10, 64)
-    heads[0, 2, 6, 1] = np.nan  # a key
-    heads[1, 3, 9, 2] = np.inf  # a value
+    heads[0, 2, 6, 1] = np.nan  # the first KV head's key of token 2
+    heads[1, 3, 9, 2] = np.inf  # the second KV head's value of token 3
     actual, _ = cases.run(device, case)
     expected, _ = case.expected()
-    assert np.isnan(actual[0, 2:, :3]).all() and np.isnan(expected[0, 2:, :3]).all()
-    assert np.isposinf(actual[1, 3:, 3:, 2]).all() and np.isposinf(expected[1, 3:, 3:, 2]).all()
-    for finite in (np.s_[0, :2], np.s_[0, :, 3:], np.s_[1, :3], np.s_[1, :, :3], np.s_[2]):
-        cases.reference.assert_attention_close(actual[finite], expected[finite], hint=cases.rerun())
+    assert np.isnan(actual[0, 2:, :3]).all()
+    assert np.isposinf(actual[1, 3:, 3:, 2]).all()
+    for finite in (np.s_[0, :2], np.s_[0, :, 3:], np.s_[1, :, :3], np.s_[2]):
+        reference.assert_attention_close(actual[finite], expected[finite], hint=cases.rerun())
