@@ -17,19 +17,28 @@ std::string stats_json(const Driver& driver) {
   add("warp_instructions", c.warp_instructions);
   add("thread_instructions", c.thread_instructions);
   add("mma", c.mma);
-  add("shared_phases", c.shared_phases);
-  add("shared_wavefronts", c.shared_wavefronts);
+  ptx_emulator::SharedCounters shared;
+  for (const auto& [opcode, counters] : driver.opcodes) {
+    shared.phases += counters.shared.phases;
+    shared.wavefronts += counters.shared.wavefronts;
+  }
+  add("shared_phases", shared.phases);
+  add("shared_wavefronts", shared.wavefronts);
   add("global_requests", c.global_requests);
   add("global_sectors", c.global_sectors);
   add("barriers", c.barriers);
   add("divergent_branches", c.divergent_branches);
-  json += ", \"opcodes\": {";
-  const char* separator = "";
-  for (const auto& [opcode, count] : driver.opcodes) {
-    json += separator + ptx_emulator::json_quote(opcode) + ": " + std::to_string(count);
-    separator = ", ";
+  std::string opcodes, accesses;
+  for (const auto& [opcode, counters] : driver.opcodes) {
+    const std::string name = ptx_emulator::json_quote(opcode);
+    opcodes +=
+        (opcodes.empty() ? "" : ", ") + name + ": " + std::to_string(counters.warp_instructions);
+    if (counters.shared.phases == 0) continue;
+    accesses += (accesses.empty() ? "" : ", ") + name +
+                ": {\"phases\": " + std::to_string(counters.shared.phases) +
+                ", \"wavefronts\": " + std::to_string(counters.shared.wavefronts) + "}";
   }
-  return json + "}}";
+  return json + ", \"opcodes\": {" + opcodes + "}, \"shared\": {" + accesses + "}}";
 }
 
 }  // namespace

@@ -174,7 +174,7 @@ CUresult publish(LaunchResult& result) {
   const std::lock_guard<std::mutex> lock(driver.mutex);
   ++driver.launches;
   driver.counters.add(result.counters);
-  for (const auto& [opcode, count] : result.opcodes) driver.opcodes[opcode] += count;
+  ptx_emulator::add_opcodes(result.opcodes, &driver.opcodes);
   if (result.faults.empty()) return CUDA_SUCCESS;
   driver.faults.merge(result.faults);
   return fail(CUDA_ERROR_LAUNCH_FAILED, result.faults.to_json_lines());

@@ -71,7 +71,7 @@ class Driver {
   FaultLog faults;
   Counters counters;
   uint64_t launches = 0;
-  std::map<std::string, uint64_t> opcodes;
+  OpcodeTable opcodes;
 
   bool is_live(const Context* context);  // needs the mutex
 

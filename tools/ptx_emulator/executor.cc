@@ -57,6 +57,7 @@ Executor::Executor(const Launch& launch) {
   block_.shared.resize(launch.shared_bytes);
   block_.executions.resize(kernel.code.size());
   block_.lane_executions.resize(kernel.code.size());
+  block_.shared_counters.resize(kernel.code.size());
   registers_.resize(warps * kernel.slots * kLanes + kPadding);
   predicates_.resize(warps * kernel.predicates);
   local_.resize(warps * kLanes * kernel.local_bytes);

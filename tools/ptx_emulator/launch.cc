@@ -18,12 +18,25 @@ void collect(const Block& block, LaunchResult* result) {
   result->counters.add(block.counters);
   for (size_t pc = 0; pc < kernel.code.size(); ++pc) {
     if (block.executions[pc] == 0) continue;
-    result->opcodes[kernel.module->opcodes[kernel.code[pc].opcode]] += block.executions[pc];
+    const std::string& opcode = kernel.module->opcodes[kernel.code[pc].opcode];
+    OpcodeCounters& counters = result->opcodes[opcode];
+    counters.warp_instructions += block.executions[pc];
+    counters.shared.phases += block.shared_counters[pc].phases;
+    counters.shared.wavefronts += block.shared_counters[pc].wavefronts;
     result->counters.thread_instructions += block.lane_executions[pc];
   }
 }
 
 }  // namespace
+
+void add_opcodes(const OpcodeTable& from, OpcodeTable* to) {
+  for (const auto& [opcode, counters] : from) {
+    OpcodeCounters& sum = (*to)[opcode];
+    sum.warp_instructions += counters.warp_instructions;
+    sum.shared.phases += counters.shared.phases;
+    sum.shared.wavefronts += counters.shared.wavefronts;
+  }
+}
 
 LaunchResult run_launch(const Launch& launch, int threads) {
   const uint64_t blocks = static_cast<uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];

@@ -9,10 +9,18 @@
 
 namespace ptx_emulator {
 
+struct OpcodeCounters {
+  uint64_t warp_instructions = 0;
+  SharedCounters shared;
+};
+using OpcodeTable = std::map<std::string, OpcodeCounters>;
+
+void add_opcodes(const OpcodeTable& from, OpcodeTable* to);
+
 struct LaunchResult {
   FaultLog faults;
   Counters counters;
-  std::map<std::string, uint64_t> opcodes;  // warp instructions of each
+  OpcodeTable opcodes;  // empty unless the launch counts
 };
 
 // `threads` host threads share the blocks; the result does not depend on their number.

@@ -94,8 +94,6 @@ void Counters::add(const Counters& other) {
   warp_instructions += other.warp_instructions;
   thread_instructions += other.thread_instructions;
   mma += other.mma;
-  shared_phases += other.shared_phases;
-  shared_wavefronts += other.shared_wavefronts;
   global_requests += other.global_requests;
   global_sectors += other.global_sectors;
   barriers += other.barriers;
@@ -252,7 +250,7 @@ uint8_t* atomic_pointer(Warp& warp, Space space, uint64_t address, uint32_t byte
 
 void count_shared_access(Warp& warp, const uint64_t* addresses, uint32_t mask, uint32_t bytes) {
   constexpr int kBanks = 32;
-  Counters& counters = warp.block->counters;
+  SharedCounters& counters = warp.block->shared_counters[warp.pc];
   // A wavefront moves at most 128 bytes: wider accesses go by half or quarter warps.
   const int lanes_per_phase = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
   const uint32_t words_per_lane = bytes <= 4 ? 1 : bytes / 4;
@@ -271,8 +269,8 @@ void count_shared_access(Warp& warp, const uint64_t* addresses, uint32_t mask, u
         wavefronts = std::max(wavefronts, ++used[bank]);
       }
     }
-    counters.shared_phases += wavefronts > 0;
-    counters.shared_wavefronts += wavefronts;
+    counters.phases += wavefronts > 0;
+    counters.wavefronts += wavefronts;
   }
 }
 

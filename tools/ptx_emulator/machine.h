@@ -31,12 +31,16 @@ enum Check : uint32_t {
 };
 inline constexpr uint32_t kNeedShadow = kCheckRaces | kCheckInit | kCheckAsync;
 
+// Wavefronts of shared accesses; equal to the phases where there is no bank conflict.
+struct SharedCounters {
+  uint64_t phases = 0;  // of 128 bytes, or fewer
+  uint64_t wavefronts = 0;
+};
+
 struct Counters {
   uint64_t warp_instructions = 0;
   uint64_t thread_instructions = 0;
   uint64_t mma = 0;
-  uint64_t shared_phases = 0;      // of 128 bytes, or fewer
-  uint64_t shared_wavefronts = 0;  // equal to the phases where there is no bank conflict
   uint64_t global_requests = 0;
   uint64_t global_sectors = 0;  // of 32 bytes
   uint64_t barriers = 0;
@@ -131,6 +135,7 @@ struct Block {
 
   Counters counters;
   std::vector<uint64_t> executions, lane_executions;  // by pc
+  std::vector<SharedCounters> shared_counters;        // by pc
   std::map<std::pair<FaultKind, int>, Fault> faults;  // of all blocks of this worker, by pc
 
   bool counting() const { return launch->checks_any(kCheckCounters); }

@@ -1,0 +1,152 @@
+"""Malformed PTX gives an error with its line, or a module that runs to an end: never a crash.
+
+Mutates real PTX texts with fixed seeds for SECONDS, loads what comes out and launches it. To repeat
+one case alone, run the test with --test_env=FUZZ_CASE=<number of the case>.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import re
+import resource
+import struct
+import time
+
+from tools.ptx_emulator.cuda_driver import Context, CudaError, PtxEmulator
+
+HERE = pathlib.Path(__file__).parent
+TEXTS = [path.read_bytes() for path in sorted(HERE.glob("planted_images/*.ptx"))]
+SECONDS = 15.0
+LEAST_CASES = 200  # on a machine that is busy with other tests
+MOST_GROWTH_MIB = 512
+
+TOKEN = re.compile(rb"[\w$%.]+|[^\s\w]")
+NUMBER = re.compile(rb"(?<![\w%$.])\d+")
+NUMBERS = [b"0", b"1", b"-1", b"7", b"255", b"4096", b"65536", b"2147483648", b"9" * 30]
+
+
+def flip_bytes(rng: random.Random, text: bytearray) -> bytearray:
+    for _ in range(rng.randint(1, 4)):
+        text[rng.randrange(len(text))] = rng.randrange(256)
+    return text
+
+
+def truncate(rng: random.Random, text: bytearray) -> bytearray:
+    return text[: rng.randrange(len(text))]
+
+
+def delete_span(rng: random.Random, text: bytearray) -> bytearray:
+    begin = rng.randrange(len(text))
+    del text[begin : begin + rng.randint(1, 200)]
+    return text
+
+
+def repeat_span(rng: random.Random, text: bytearray) -> bytearray:
+    begin = rng.randrange(len(text))
+    text[begin:begin] = text[begin : begin + rng.randint(1, 400)]
+    return text
+
+
+def pick(rng: random.Random, pattern: re.Pattern[bytes], text: bytearray) -> re.Match[bytes]:
+    """The first match behind a random place."""
+    match = pattern.search(text, rng.randrange(len(text))) or pattern.search(text)
+    assert match
+    return match
+
+
+def swap_tokens(rng: random.Random, text: bytearray) -> bytearray:
+    first, second = sorted(
+        (pick(rng, TOKEN, text), pick(rng, TOKEN, text)), key=lambda m: m.start()
+    )
+    if first.end() > second.start():
+        return text
+    head, between = text[: first.start()], text[first.end() : second.start()]
+    return head + second[0] + between + first[0] + text[second.end() :]
+
+
+def replace_token(rng: random.Random, text: bytearray) -> bytearray:
+    old, new = pick(rng, TOKEN, text), pick(rng, TOKEN, text)
+    return text[: old.start()] + new[0] + text[old.end() :]
+
+
+def change_number(rng: random.Random, text: bytearray) -> bytearray:
+    number = pick(rng, NUMBER, text)
+    return text[: number.start()] + rng.choice(NUMBERS) + text[number.end() :]
+
+
+def swap_lines(rng: random.Random, text: bytearray) -> bytearray:
+    rows = text.split(b"\n")
+    first, second = rng.randrange(len(rows)), rng.randrange(len(rows))
+    rows[first], rows[second] = rows[second], rows[first]
+    return bytearray(b"\n".join(rows))
+
+
+# The finer a mutation, the further behind the parser it gets: those come more often.
+MUTATIONS = [flip_bytes, truncate, delete_span, repeat_span, swap_lines]
+MUTATIONS += 3 * [swap_tokens, replace_token, change_number]
+
+
+def mutate(case: int) -> bytes:
+    rng = random.Random(case)
+    text = bytearray(rng.choice(TEXTS))
+    for _ in range(rng.randint(1, 3)):
+        if len(text) > 1000:
+            text = rng.choice(MUTATIONS)(rng, text)
+    return bytes(text).replace(b"\0", b" ")
+
+
+def kernel_names(text: bytes) -> list[str]:
+    return [name.decode("ascii") for name in re.findall(rb"\.entry\s+([A-Za-z_]\w*)", text)]
+
+
+def run_case(ctx: Context, case: int) -> bool:
+    """Returns whether the text loaded; anything but CudaError escapes."""
+    text = mutate(case)
+    try:
+        library = ctx.load(text)
+    except CudaError as error:
+        assert "line " in str(error) or "image" in str(error), f"case {case}: {error}"
+        return False
+    buffer = ctx.empty(4096, name="buffer")
+    for name in kernel_names(text):
+        for parameters in (
+            b"",
+            *(struct.pack("<QQii", *2 * [buffer.pointer], 3, 9)[:size] for size in (8, 16, 20, 24)),
+        ):
+            try:
+                library.kernel(name).launch((2,), (64,), 1024, parameters)
+                break
+            except CudaError:
+                continue  # a fault, or another parameter size
+    ctx.release(buffer)
+    library.unload()
+    ctx._libraries.remove(library)
+    return True
+
+
+def test_no_mutation_crashes_hangs_or_leaks():
+    driver = PtxEmulator()
+    driver.set_threads(1)
+    driver.set_instruction_limit(20_000)
+    loaded = cases = 0
+    only = os.environ.get("FUZZ_CASE")
+    with driver.context(len(driver.devices()) - 1) as ctx:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        end = time.monotonic() + SECONDS
+        slowest = 0.0
+        while time.monotonic() < end:
+            case = int(only) if only else cases
+            begin = time.monotonic()
+            loaded += run_case(ctx, case)
+            slowest = max(slowest, time.monotonic() - begin)
+            cases += 1
+            driver.take_faults()
+        growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"{cases} cases, {loaded} loaded, slowest {slowest:.2f} s, {growth:.0f} MiB")
+    if not only:
+        assert cases >= LEAST_CASES
+        assert cases * 0.05 < loaded < cases * 0.95, "mutations are too harsh or too mild"
+    assert slowest < 10.0
+    assert growth < MOST_GROWTH_MIB
