@@ -33,7 +33,7 @@ SMS = {
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
 # Widths: the narrow tiles give small n enough CTAs, the wide ones read x less often.
 INT4_GEMM_VARIANTS = {
-    "int4_gemv_f16_m8_n16": {"kind": "gemv", "tile_m": 8, "tile_n": 16, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 1, "warps_k": 8, "ctas_per_sm": 2},
+    "int4_gemv_f16_m8_n16": {"kind": "gemv", "tile_m": 8, "tile_n": 16, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 8, "ctas_per_sm": 2},
     "int4_gemv_f16_m8_n32": {"kind": "gemv", "tile_m": 8, "tile_n": 32, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 3},
     "int4_gemv_f16_m8_n64": {"kind": "gemv", "tile_m": 8, "tile_n": 64, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 3},
     "int4_gemm_f16_m16_n64_k128_s4": {"kind": "gemm", "tile_m": 16, "tile_n": 64, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 4},

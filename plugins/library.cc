@@ -63,6 +63,7 @@ const CreatorList& creators_of(int tensorrt_major) {
 
 void* const* creator_array(const char* where, int tensorrt_major, int* count) {
   return guarded(where, static_cast<void* const*>(nullptr), [&] {
+    if (count == nullptr) fail("count is a null pointer");
     const CreatorList& creators = creators_of(tensorrt_major);
     *count = static_cast<int>(creators.size());
     return creators.data();

@@ -9,9 +9,11 @@
 //   row g of x  [64 bytes] [64 bytes] [64 bytes] [64 bytes]    FP16, four loads each
 //
 // Word s of the 16 bytes holds the pairs k = 8 a + 2 s, a = 0..3, and register 4 a + s of x the
-// same pairs. Eight steps (s, a / 2) cover the group: global memory to fragments with no shared
-// memory, no shuffle, and every sector of weights read once. The codes are exact in FP16 and the
-// scale is applied to the FP32 sum of a group, so the only rounding is FP32 accumulation's.
+// same pairs. A product takes the pairs (a, s) and (a, s + 1), s even: of x these are neighbours in
+// what one load returns, as the instruction wants its B operand. Eight products cover the group:
+// from global memory to fragments with no shared memory, no shuffle and no move, and every sector
+// of weights read once. The codes are exact in FP16 and the scale is applied to the FP32 sum of a
+// group, so nothing is rounded but sums, and y.
 //
 // kWarpsK warps of a CTA take the groups of its k range in turns, and their sums are added in warp
 // order through shared memory at the end: the same bits each time.
@@ -137,18 +139,25 @@ __device__ __forceinline__ void multiply_group(const Int4GemvGroup<Tile>& group,
                                                float (&sums)[Tile::kBlocks][4]) {
   float products[Tile::kBlocks][4] = {};
 #pragma unroll
-  for (int s = 0; s < 4; ++s) {
+  for (int s = 0; s < 4; s += 2) {
 #pragma unroll
-    for (int step = 0; step < 2; ++step) {  // pairs a = 2 step + {0, 1}
+    for (int half = 0; half < 2; ++half) {  // pairs a = 2 half + {0, 1}
 #pragma unroll
       for (int block = 0; block < Tile::kBlocks; ++block) {
-        uint32_t upper[2];  // channel g
-        uint32_t lower[2];  // channel g + 8
-        dequantize(group.weights[block][0][s] >> (8 * step), upper);
-        dequantize(group.weights[block][1][s] >> (8 * step), lower);
-        const uint32_t fragment[4] = {upper[0], lower[0], upper[1], lower[1]};
-        ptx::mma_m16n8k16(products[block], fragment, group.x[2 * step][s],
-                          group.x[2 * step + 1][s]);
+        const auto& words = group.weights[block];
+        uint32_t upper[2][2];  // channel g: [s][a]
+        uint32_t lower[2][2];  // channel g + 8
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          dequantize(words[0][s + i] >> (8 * half), upper[i]);
+          dequantize(words[1][s + i] >> (8 * half), lower[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int a = 2 * half + i;
+          const uint32_t fragment[4] = {upper[0][i], lower[0][i], upper[1][i], lower[1][i]};
+          ptx::mma_m16n8k16(products[block], fragment, group.x[a][s], group.x[a][s + 1]);
+        }
       }
     }
   }

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from tools.ptx_emulator.cuda_driver import PtxEmulator
 
 _MANIFEST = pathlib.Path("kernels/manifest.json")
@@ -39,9 +40,16 @@ def variant_under_test() -> dict[str, Any]:
 
 
 def sms_under_test() -> list[str]:
-    """The SMs that the variant has an image for."""
+    """The SMs that the variant has an image for: all of the manifest, or those of --sms=."""
     name = variant_under_test()["name"]
-    return [row["sm"] for row in manifest()["images"] if row["variant"] == name]
+    sms = [row["sm"] for row in manifest()["images"] if row["variant"] == name]
+    built = [sm for sm in sms if _image(name, sm).exists()]
+    assert built, f"no image of {name} under {_IMAGES}"
+    return built
+
+
+def _image(variant: str, sm: str) -> pathlib.Path:
+    return _IMAGES / f"{variant}_sm{sm}.ptx"
 
 
 def rerun_command(test_id: str) -> str:
@@ -55,9 +63,8 @@ class Int4Kernel:
     def __init__(self, context: Any, variant: dict[str, Any], sm: str) -> None:
         self._context = context
         self._variant = variant
-        symbol = f"{variant['name']}_sm{sm}"
-        library = context.load((_IMAGES / f"{symbol}.ptx").read_bytes())
-        self._kernel = library.kernel(symbol)
+        image = _image(variant["name"], sm)
+        self._kernel = context.load(image.read_bytes()).kernel(image.stem)
         self._kernel.set_shared_limit(variant["shared_bytes"])
 
     def multiply(

@@ -9,7 +9,7 @@
 namespace edge_llm {
 namespace {
 
-constexpr char kFakeDriver[] = "plugins/runtime/libfake_cuda_driver.so";
+constexpr char kFakeDriver[] = "plugins/testing/libfake_cuda_driver.so";
 
 }  // namespace
 

@@ -2,7 +2,10 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "plugins/runtime/log.h"
 #include "tools/testing/testing.h"
@@ -11,17 +14,23 @@ namespace {
 
 const unsigned char kCode[] = "code";
 
-constexpr char kFakeDriver[] = "plugins/runtime/libfake_cuda_driver.so";
+constexpr char kFakeDriver[] = "plugins/testing/libfake_cuda_driver.so";
 
 }  // namespace
 
-// The table of this test's "library": cubins of SM 80 and 90, PTX of SM 90 and 120.
+// The table of this test's "library".
 extern "C" {
+// clang-format off: one image per line
 extern const edge_llm::KernelImage edge_llm_kernel_images[] = {
-    {"gemv_sm80", 80, edge_llm::kCubin, kCode, 4}, {"gemv_sm90", 90, edge_llm::kPtx, kCode, 4},
-    {"gemv_sm90", 90, edge_llm::kCubin, kCode, 4}, {"gemv_sm120", 120, edge_llm::kPtx, kCode, 4},
-    {"gemm_sm80", 80, edge_llm::kCubin, kCode, 4}, {nullptr, 0, 0, nullptr, 0},
+    {"gemv_sm80", 80, edge_llm::kCubin, kCode, 4},
+    {"gemv_sm90", 90, edge_llm::kPtx, kCode, 4},
+    {"gemv_sm90", 90, edge_llm::kCubin, kCode, 4},
+    {"gemv_sm120", 120, edge_llm::kPtx, kCode, 4},
+    {"gemm_sm80", 80, edge_llm::kCubin, kCode, 4},
+    {"tail_sm120", 120, edge_llm::kPtx, kCode, 4},
+    {nullptr, 0, 0, nullptr, 0},
 };
+// clang-format on
 }
 
 namespace edge_llm {
@@ -31,11 +40,20 @@ const KernelImage& selected(const char* name, int sm) {
   return select_image(edge_llm_kernel_images, name, sm);
 }
 
-int fake_calls(const char* function) {
-  static const auto calls = reinterpret_cast<int (*)(const char*)>(
-      dlsym(dlopen(kFakeDriver, RTLD_NOW), "fake_driver_calls"));
-  return calls(function);
+template <typename Function>
+Function fake(const char* name) {
+  return reinterpret_cast<Function>(dlsym(dlopen(kFakeDriver, RTLD_NOW), name));
 }
+
+int fake_calls(const char* function) {
+  return fake<int (*)(const char*)>("fake_driver_calls")(function);
+}
+
+void set_failure(const char* function, CUresult result) {
+  fake<void (*)(const char*, CUresult)>("fake_driver_fail")(function, result);
+}
+
+void set_sm(int sm) { fake<void (*)(int)>("fake_driver_set_sm")(sm); }
 
 }  // namespace
 
@@ -67,6 +85,7 @@ TEST(UnknownKernelIsRefusedByName) {
 
 TEST(EightThreadsLoadEachImageOnce) {
   set_cuda_driver(kFakeDriver);
+  const int loads = fake_calls("cuLibraryLoadData");
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([] {
@@ -76,16 +95,31 @@ TEST(EightThreadsLoadEachImageOnce) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(fake_calls("cuLibraryLoadData"), 2);
-  EXPECT_EQ(fake_calls("cuKernelSetAttribute"), 16);
+  EXPECT_EQ(fake_calls("cuLibraryLoadData") - loads, 2);
+}
+
+TEST(PtxForANewerSmIsAnnouncedOnce) {
+  set_cuda_driver(kFakeDriver);
+  setenv("EDGE_LLM_PLUGINS_LOG", "info", 1);
+  static std::vector<std::string> messages;
+  set_log_sink(
+      [](void*, LogLevel, const char* message) {
+        messages.push_back(message);
+        return true;
+      },
+      nullptr);
+  set_sm(130);
+  load_kernels(cuda_driver(), {{"tail", 0}});
+  load_kernels(cuda_driver(), {{"tail", 0}});
+  set_sm(80);
+  set_log_sink(nullptr, nullptr);
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_EQ(messages[0],
+            "SM130 is newer than this build: the driver compiles tail_sm120 from its PTX");
 }
 
 TEST(MissingContextAndFailedLoadSayWhatFailed) {
   set_cuda_driver(kFakeDriver);
-  const auto set_failure = reinterpret_cast<void (*)(const char*, CUresult)>(
-      dlsym(dlopen(kFakeDriver, RTLD_NOW), "fake_driver_fail"));
-  const auto set_sm =
-      reinterpret_cast<void (*)(int)>(dlsym(dlopen(kFakeDriver, RTLD_NOW), "fake_driver_set_sm"));
   set_failure("cuCtxGetDevice", CUDA_ERROR_INVALID_CONTEXT);
   EXPECT_THROWS_WITH(current_device_facts(cuda_driver()), "needs a current CUDA context");
   set_failure("cuCtxGetDevice", CUDA_SUCCESS);

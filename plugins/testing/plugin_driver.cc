@@ -108,9 +108,14 @@ class PluginV2 : public Plugin {
                                      data.data(), data.size()));
   }
 
+  static void set_namespace(const std::string& library, const char* plugin_namespace) {
+    call<void>(creator(library, Abi::kMajor, 0), 9 + kCreatorShift, plugin_namespace);
+  }
+
   ~PluginV2() override { call<void>(object_, 13); }
   std::string name() override { return call<const char*>(object_, 1); }
   std::string version() override { return call<const char*>(object_, 2); }
+  std::string plugin_namespace() override { return call<const char*>(object_, 16); }
   int outputs() override { return call<int32_t>(object_, 3); }
   abi::DataType output_type() override {
     return call<abi::DataType>(object_, 19, 0, kInputTypes, 3);
@@ -182,6 +187,7 @@ class PluginV3 : public Plugin {
   ~PluginV3() override { destroy(); }
   std::string name() override { return call<const char*>(core(), 4); }
   std::string version() override { return call<const char*>(core(), 5); }
+  std::string plugin_namespace() override { return call<const char*>(core(), 6); }
   int outputs() override { return call<int32_t>(build(), 8); }
   abi::DataType output_type() override {
     abi::DataType type = abi::DataType::kBool;
@@ -244,14 +250,17 @@ class PluginV3 : public Plugin {
 template <typename Abi>
 Interface interface_v2(const std::string& library) {
   return {"V2 of TensorRT " + std::to_string(Abi::kMajor), "1",
-          [=](const Fields& fields) { return PluginV2<Abi>::create(library, fields); }};
+          [=](const Fields& fields) { return PluginV2<Abi>::create(library, fields); },
+          [=](const char* name) { PluginV2<Abi>::set_namespace(library, name); }};
 }
 
 Interface interface_v3(const std::string& library, const std::string& name, int major, int index,
                        const char* version) {
-  return {name, version, [=](const Fields& fields) {
+  return {name, version,
+          [=](const Fields& fields) {
             return PluginV3::create(creator(library, major, index), &fields.collection, 0);
-          }};
+          },
+          nullptr};
 }
 
 }  // namespace

@@ -60,6 +60,7 @@ class Plugin {
 
   virtual std::string name() = 0;
   virtual std::string version() = 0;
+  virtual std::string plugin_namespace() = 0;
   virtual int outputs() = 0;
   virtual abi::DataType output_type() = 0;
   // initialize(), or attachToContext() in place of the object. False when refused.
@@ -81,6 +82,8 @@ struct Interface {
   std::string name;  // "V2 of TensorRT 8"
   std::string version;
   std::function<std::unique_ptr<Plugin>(const Fields&)> create;
+  // Of the creator, for the plugins that it makes from then on; empty for V3, which has none.
+  std::function<void(const char*)> set_namespace;
 };
 
 // V2 of 8, 10 and 11; V3 of 10, and V3 under both versions for an unknown major.

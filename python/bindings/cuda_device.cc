@@ -40,7 +40,10 @@ namespace {
 
 DriverFunctions load_driver(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) throw CudaError(std::string("no CUDA driver: ") + dlerror());
+  if (library == nullptr) {
+    throw CudaError(std::string("no CUDA driver: ") + dlerror() +
+                    "; install the NVIDIA driver, or use device=\"emulator\"");
+  }
   DriverFunctions driver;
 #define EDGE_LLM_NAME(function) #function
 #define EDGE_LLM_RESOLVE(function)                                                          \

@@ -7,7 +7,9 @@ import importlib.util
 import sys
 from types import ModuleType
 
-PACKAGES = ("tensorrt", "tensorrt_lean", "tensorrt_rtx")
+INSTALLABLE = ("tensorrt", "tensorrt_lean", "tensorrt_rtx")
+# Each only re-exports its bindings, which some installations have alone.
+PACKAGES = (*INSTALLABLE, *(f"{name}_bindings" for name in INSTALLABLE))
 
 _loaded: set[str] = set()
 
@@ -36,6 +38,6 @@ def find_tensorrt() -> ModuleType:
         if importlib.util.find_spec(name) is not None:
             return importlib.import_module(name)
     raise ImportError(
-        f"no TensorRT is installed: pip install one of {', '.join(PACKAGES)} "
+        f"no TensorRT is installed: pip install one of {', '.join(INSTALLABLE)} "
         "(quantization, reference and ops work without it)"
     )

@@ -48,7 +48,7 @@ def quantize_groupwise(
       weight: float16, float32 or float64 [N, K], finite, N % 4 == 0, K % 64 == 0.
       group_size: 128. The last group of a row is shorter where K is no multiple of it.
 
-    Returns:
+    Returns, both contiguous:
       packed: int8 [N/2, K], see the module's picture.
       scales: float16 [ceil(K/128), N], >= 0. A group of zeros (or of values below FP16's smallest
         number) has scale 0 and codes 0.
@@ -77,7 +77,7 @@ def quantize_groupwise(
             f"weight row {n} has the scale {exact_scales[group, n]:g} in group {group}: at most "
             f"{SCALE_LIMIT:g} is allowed, so that 8 * scale is a finite FP16"
         )
-    scales = exact_scales.astype(np.float16)
+    scales = exact_scales.astype(np.float16, order="C")
 
     divisors = _spread_over_columns(scales, weight.shape[1]).astype(np.float64)
     codes = np.divide(weight, divisors, out=np.zeros_like(weight), where=divisors != 0)

@@ -94,6 +94,8 @@ def test_error_is_at_most_half_a_scale(dtype: type, columns: int) -> None:
     weight = np.random.default_rng(5).standard_normal((16, columns)).astype(dtype)
     packed, scales = quantization.quantize_groupwise(weight)
     assert scales.shape == (-(-columns // 128), 16)
+    assert packed.flags.c_contiguous
+    assert scales.flags.c_contiguous
     error = np.abs(quantization.dequantize(packed, scales) - weight.astype(np.float64))
     # The FP16 scale may be 2^-11 smaller than the exact one, which the largest code feels most.
     bound = (0.5 + 7 * 2.0**-11) * np.repeat(scales.T, 128, axis=1)[:, :columns]

@@ -38,6 +38,12 @@ def test_starlark_is_formatted_and_documented() -> None:
     assert not found, f"run `buildifier -lint=fix`:\n{found}"
 
 
+def test_shellcheck_finds_nothing() -> None:
+    files = source_tree.files("*.sh", "bazelw", ".ci/run")
+    found = source_tree.complaints("SHELLCHECK", "--external-sources", *files)
+    assert not found, found
+
+
 # Each linter notices a fault: a test with a wrong path or option would pass for ever.
 @pytest.mark.parametrize(
     ("program", "arguments", "name", "text"),
@@ -45,6 +51,7 @@ def test_starlark_is_formatted_and_documented() -> None:
         ("RUFF", ["check", "--no-cache"], "planted.py", "import os\n"),
         ("RUFF", ["format", "--no-cache", "--diff"], "planted.py", "x = 'y'\n"),
         ("CLANG_FORMAT", ["--dry-run", "-Werror"], "planted.cc", "int  x;\n"),
+        ("SHELLCHECK", [], "planted.sh", "#!/bin/sh\ncd $1\n"),
         ("BUILDIFIER", ["-mode=check"], "planted/BUILD", "x(name='y')\n"),
         ("BUILDIFIER", BUILDIFIER_LINT, "planted/x.bzl", "def f():\n    pass\n"),
     ],

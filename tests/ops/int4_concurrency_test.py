@@ -30,16 +30,16 @@ def run_together(jobs: list) -> None:
 
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_contexts_of_one_engine_run_on_their_own_streams(version: str) -> None:
-    """Each context has another M, so that plans and workspaces differ."""
+    """Each context has another M, so that plans differ; all of them split K."""
     device = host.open_device("emulator")
-    cases = [int4_cases.random_case(1, m, n=8, k=4096) for m in (1, 8, 17, 64)]
+    cases = [int4_cases.random_case(1, m, n=8, k=8192) for m in (1, 8, 17, 64)]
     expected = [int4_cases.run(device, case, version) for case in cases]
     largest = cases[-1]
     engine = host.build_engine(
         int4_cases.creator(device, version),
         largest.fields,
         [
-            host.dynamic_range(np.float16, [1, 1, 4096], [1, 8, 4096], largest.x.shape),
+            host.dynamic_range(np.float16, [1, 1, 8192], [1, 8, 8192], largest.x.shape),
             host.fixed_range(np.int8, largest.packed.shape),
             host.fixed_range(np.float16, largest.scales.shape),
         ],

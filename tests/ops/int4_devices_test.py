@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from edge_llm_plugins import emulator, host, ops
+from edge_llm_plugins import emulator, host, ops, quantization
 from tests.ops import int4_cases
 
 
@@ -33,6 +33,15 @@ def test_devices_look_like_their_sm() -> None:
     for device in host.emulated_devices():
         assert device.name
         assert device.sm_count > 0
+
+
+def test_ops_take_what_quantization_returns() -> None:
+    """Two whole groups and half a group of K, so that scales have more than one row."""
+    rng = np.random.default_rng(1)
+    packed, scales = quantization.quantize_groupwise(rng.standard_normal((64, 320)))
+    x = rng.standard_normal((1, 3, 320)).astype(np.float16)
+    actual = ops.int4_groupwise_gemm(x, packed, scales, device="emulator")
+    int4_cases.assert_correct(actual, int4_cases.Case(x, packed, scales))
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
@@ -110,6 +119,17 @@ def test_checks_are_set_within_a_block() -> None:
         int4_cases.assert_correct(actual, case)
     with pytest.raises(ValueError, match="colour"), emulator.checks("colour"):
         pass
+
+
+def test_guards_notice_a_write_beside_a_tensor() -> None:
+    device = host.open_device("emulator")
+    tensor = device.tensor(np.zeros(3, np.int8), guard_bytes=256)
+    assert tensor.guards_intact()
+    for offset in (255, 259):
+        tensor._buffer.write(offset, np.zeros(1, np.uint8))
+        assert not tensor.guards_intact()
+        tensor._buffer.write(offset, np.full(1, tensor.GUARD_BYTE, np.uint8))
+        assert tensor.guards_intact()
 
 
 def test_statistics_count_instructions() -> None:

@@ -17,10 +17,21 @@ def device() -> host.Device:
     return host.open_device("emulator")
 
 
+def planned(device: host.Device, m: int, n: int, k: int) -> str:
+    """The plan of a problem on the device: "<variant> splits=<count>"."""
+    return device.library.int4_gemm_variant(m, n, k, device.sm, device.sm_count)
+
+
 @pytest.mark.parametrize("m", M_EDGES)
 def test_m_around_every_tile_edge(device: host.Device, m: int) -> None:
     case = int4_cases.random_case(1, m, n=68, k=192)
     int4_cases.assert_correct(int4_cases.run(device, case), case)
+
+
+def test_m_edges_reach_every_tile_height(device: host.Device) -> None:
+    plans = (planned(device, m, n=68, k=192) for m in M_EDGES if m)
+    heights = {plan.split("_f16_m")[1].split("_")[0] for plan in plans}
+    assert heights == {"8", "16", "32", "64", "128"}
 
 
 # N: less than a warp's columns, less than a tile, one more than a tile. K: half a group, a group
@@ -33,10 +44,14 @@ def test_n_and_k_that_fill_no_tile(device: host.Device, m: int, n: int, k: int) 
     int4_cases.assert_correct(int4_cases.run(device, case), case)
 
 
-# Long rows and few columns: the launcher splits K over CTAs and combines partial sums.
-@pytest.mark.parametrize("m", [1, 8, 9, 33])
-def test_split_k(device: host.Device, m: int) -> None:
-    case = int4_cases.random_case(1, m, n=8, k=4096 + 64)
+# Long rows and few columns: the launcher splits K over CTAs and combines partial sums. The last
+# split is shorter, and its last group is half a group.
+@pytest.mark.parametrize(
+    ("m", "k"), [(1, 12352), (8, 12352), (9, 4160), (32, 4160), (33, 4160), (129, 4160)]
+)
+def test_split_k(device: host.Device, m: int, k: int) -> None:
+    assert not planned(device, m, n=8, k=k).endswith("splits=1")
+    case = int4_cases.random_case(1, m, n=8, k=k)
     int4_cases.assert_correct(int4_cases.run(device, case), case)
 
 
@@ -81,24 +96,29 @@ def test_one_engine_serves_every_shape_of_its_profile(device: host.Device) -> No
             int4_cases.assert_correct(tensors.result(), case)
 
 
-@pytest.mark.parametrize("m", [1, 64])
-def test_workspace_is_not_smaller_than_what_a_smaller_m_needs(device: host.Device, m: int) -> None:
-    # The engine is built for M = 129, and run with the plans of every smaller M.
-    largest = int4_cases.random_case(1, 129, n=8, k=4096)
-    small = int4_cases.random_case(1, m, n=8, k=4096)
+@pytest.mark.parametrize("m", [1, 9, 17, 33, 65])
+def test_workspace_serves_every_smaller_m(device: host.Device, m: int) -> None:
+    """The engine is built for M = 129, and run with the plan of each tile height.
+
+    The workspace is an allocation of exactly the size that the plugin asked for, and the emulator
+    reports any access outside it.
+    """
+    n, k = 8, 8192
+    assert not planned(device, m, n, k).endswith("splits=1")
+    case = int4_cases.random_case(1, m, n, k)
     engine = host.build_engine(
         int4_cases.creator(device),
-        small.fields,
+        case.fields,
         [
-            host.dynamic_range(np.float16, [1, 1, 4096], [1, m, 4096], largest.x.shape),
-            host.fixed_range(np.int8, small.packed.shape),
-            host.fixed_range(np.float16, small.scales.shape),
+            host.dynamic_range(np.float16, [1, 1, k], [1, m, k], [1, 129, k]),
+            host.fixed_range(np.int8, case.packed.shape),
+            host.fixed_range(np.float16, case.scales.shape),
         ],
     )
-    tensors = int4_cases.CaseTensors(device, small)
+    tensors = int4_cases.CaseTensors(device, case)
     stream = device.stream()
     with engine.load(device) as loaded:
         context = loaded.create_context()
         context.enqueue(tensors.inputs, [tensors.y], stream)
         stream.synchronize()
-    int4_cases.assert_correct(tensors.result(), small)
+    int4_cases.assert_correct(tensors.result(), case)

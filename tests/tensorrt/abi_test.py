@@ -7,12 +7,11 @@ plugin interface. Their virtual tables tell the order and the number of slots.
 from __future__ import annotations
 
 import functools
-import json
 import pathlib
-import subprocess
 
 import pytest
 
+from tests.tensorrt.declarations import declared
 from tests.tensorrt.vtable_reader import SharedObject, is_destructor, is_method
 
 # Wheel (its repository) -> bindings inside, and the major whose declarations serve it.
@@ -45,14 +44,6 @@ CASES = [(name, wheel) for name, (_, wheels) in IMPLEMENTATIONS.items() for whee
 @functools.cache
 def shared_object(wheel: str) -> SharedObject:
     return SharedObject(pathlib.Path("..") / f"pypi_{wheel}" / WHEELS[wheel][0])
-
-
-@functools.cache
-def declared() -> dict:
-    output = subprocess.run(
-        ["tests/tensorrt/abi_facts"], check=True, capture_output=True, text=True
-    ).stdout
-    return json.loads(output)
 
 
 def declared_slots(interface: str, major: int) -> dict[int, str]:

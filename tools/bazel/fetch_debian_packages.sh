@@ -3,8 +3,8 @@
 #
 #   fetch_debian_packages.sh CACHE SUITE DESTINATION PACKAGE:ARCHITECTURE=PATH,PATH...
 #
-# Debian removes a version from its mirrors when it brings out the next, so a sum that is pinned here would fail some day
-# on every machine: what counts is the suite and Debian's signature. The version that a machine fetches stays in CACHE.
+# Debian removes a version from its mirrors when it brings out the next, so that a pinned sum would fail some day
+# everywhere: what counts is the suite and Debian's signature. The version that a machine fetched stays in CACHE.
 set -euo pipefail
 shopt -s inherit_errexit
 

@@ -1,16 +1,19 @@
 """Gives the emulator one device for each row of the SM table."""
 
+_ROW = "    {{{sm}, \"{gpu}\", {sm_count}, {shared_per_block}, {shared_per_sm}, {threads_per_sm}}},"
+
 def _sm_table_header_impl(ctx):
-    rows = []
-    for sm, facts in json.decode(ctx.attr.sms):
-        rows.append("    {{{sm}, \"{gpu}\", {sm_count}, {shared_per_block}, {shared_per_sm}, {threads_per_sm}}},".format(
+    rows = [
+        _ROW.format(
             sm = sm,
             gpu = facts["gpu"],
             shared_per_block = facts["shared_per_block"],
             shared_per_sm = facts["shared_per_sm"],
             sm_count = facts["sm_count"],
             threads_per_sm = facts["threads_per_sm"],
-        ))
+        )
+        for sm, facts in json.decode(ctx.attr.sms)
+    ]
     header = ctx.actions.declare_file(ctx.attr.out)
     ctx.actions.write(
         output = header,

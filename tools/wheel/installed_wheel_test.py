@@ -16,8 +16,8 @@ PROGRAM = """
 import json, numpy as np, edge_llm_plugins
 from edge_llm_plugins import ops, quantization, reference
 rng = np.random.default_rng(0)
-packed, scales = quantization.quantize_groupwise(rng.standard_normal((64, 128)))
-x = rng.standard_normal((1, 3, 128)).astype(np.float16)
+packed, scales = quantization.quantize_groupwise(rng.standard_normal((64, 320)))
+x = rng.standard_normal((1, 3, 320)).astype(np.float16)
 expected = reference.int4_groupwise_gemm(x, packed, scales)
 for version in "1", "2":
     y = ops.int4_groupwise_gemm(x, packed, scales, device="emulator", plugin_version=version)

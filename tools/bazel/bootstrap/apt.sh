@@ -16,7 +16,7 @@
 readonly KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 readonly APT_HELPER=/usr/lib/apt/apt-helper
 
-say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
 die() {
   say "$@"

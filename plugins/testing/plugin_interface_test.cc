@@ -10,7 +10,7 @@ namespace edge_llm::testing {
 namespace {
 
 constexpr char kLibrary[] = "plugins/libedge_llm_plugins_ptx.so";
-constexpr char kFakeDriver[] = "plugins/runtime/libfake_cuda_driver.so";
+constexpr char kFakeDriver[] = "plugins/testing/libfake_cuda_driver.so";
 
 std::string last_error() {
   return symbol<const char* (*)()>(kLibrary, "edge_llm_plugins_last_error")();
@@ -73,6 +73,14 @@ TEST(NamesVersionsAndOutputsAreThoseOfTheContract) {
     EXPECT_EQ(clone->version(), layout.version);
     EXPECT_EQ(clone->outputs(), 1);
     EXPECT_EQ(clone->output_type(), abi::DataType::kHalf);
+  }
+}
+
+TEST(ClonesKeepTheNamespaceOfTheirCreator) {
+  for (const Interface& layout : all_interfaces(kLibrary)) {
+    if (layout.set_namespace) layout.set_namespace("mine");
+    EXPECT_EQ(created(layout)->clone()->plugin_namespace(), layout.set_namespace ? "mine" : "");
+    if (layout.set_namespace) layout.set_namespace("");
   }
 }
 

@@ -1,0 +1,49 @@
+"""What is tested of each platform that only cross builds reach."""
+
+load("//platforms:platforms.bzl", "PLATFORMS")
+load("//tools/bazel:defs.bzl", "py_test", "requirement")
+load("//tools/bazel:transition.bzl", "for_platform")
+
+_QEMU = "@qemu//:usr/bin/qemu-aarch64"
+_LIBRARIES = ["@qemu//:usr/lib/aarch64-linux-gnu/%s" % name for name in [
+    "ld-linux-aarch64.so.1",
+    "libc.so.6",
+    "libdl.so.2",
+    "libm.so.6",
+    "libpthread.so.0",
+    "librt.so.1",
+]]
+
+def platform_tests(name, programs):
+    """Tests the release of a platform: what its files say, and that they run on its processor.
+
+    Args:
+      name: a row of the table of platforms.
+      programs: cc_tests that are built for the platform and run there, under qemu.
+    """
+    if PLATFORMS[name]["cpu"] != "aarch64":
+        fail("%s runs on %s, and qemu is fetched for aarch64" % (name, PLATFORMS[name]["cpu"]))
+    for_platform(name = name + "_dist", platform = name, tags = ["manual"], target = "//:dist")
+    py_test(
+        name = name + "_release_test",
+        srcs = ["release_test.py"],
+        data = [name + "_dist", "//kernels:manifest"],
+        env = {"ARCHIVE": "$(rlocationpath :%s_dist)" % name, "PLATFORM": name},
+        deps = [requirement("pyelftools")],
+    )
+    built = []
+    for program in programs:
+        built.append("%s_%s" % (name, Label(program).name))
+        for_platform(name = built[-1], platform = name, tags = ["manual"], target = program, testonly = True)
+    py_test(
+        name = name + "_qemu_test",
+        srcs = ["qemu_test.py"],
+        data = [name + "_dist", _QEMU] + _LIBRARIES + built,
+        env = {
+            "ARCHIVE": "$(rlocationpath :%s_dist)" % name,
+            "LOADER": "$(rlocationpath %s)" % _LIBRARIES[0],
+            "PROGRAMS": " ".join(["$(rlocationpath :%s)" % target for target in built]),
+            "EDGE_LLM_SM": PLATFORMS[name]["sms"][0],
+            "QEMU": "$(rlocationpath %s)" % _QEMU,
+        },
+    )

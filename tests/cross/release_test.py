@@ -1,0 +1,145 @@
+"""The archive of a platform holds what the platform can load: its ELF files say so."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import re
+import tarfile
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What a platform takes, written down here a second time on purpose."""
+
+    glibc: tuple[int, int]  # the newest symbols that it has
+    sm: int
+    cuda: str  # its driver loads nothing newer
+    cubin_abi: int
+
+
+EXPECTED = {
+    "jetpack6_orin": Expected(glibc=(2, 35), sm=87, cuda="12.6", cubin_abi=7),
+    "jetpack7_thor": Expected(glibc=(2, 39), sm=110, cuda="13.0", cubin_abi=8),
+}
+PLATFORM = os.environ["PLATFORM"]
+
+# The C library and its parts; TensorRT and CUDA are found at run time.
+ALLOWED_NEEDED = {
+    "ld-linux-aarch64.so.1",
+    "libc.so.6",
+    "libdl.so.2",
+    "libm.so.6",
+    "libpthread.so.0",
+}
+
+
+def sm_of(cubin: ELFFile) -> int:
+    """The SM of a cubin, which ABI 8 (CUDA 13) moved from the flags' first byte to the second."""
+    shift = 8 if cubin.header.e_ident.EI_ABIVERSION >= 8 else 0
+    return cubin.header.e_flags >> shift & 0xFF
+
+
+def kernels_of(cubin: ELFFile) -> set[str]:
+    """The kernels of a cubin, from its sections .text.<kernel>."""
+    names = (section.name for section in cubin.iter_sections())
+    return {name.removeprefix(".text.") for name in names if name.startswith(".text.")}
+
+
+@pytest.fixture(scope="module")
+def expected() -> Expected:
+    return EXPECTED[PLATFORM]
+
+
+@pytest.fixture(scope="module")
+def archive() -> dict[str, bytes]:
+    """The files of the archive, without the one folder that holds them."""
+    path = pathlib.Path(os.environ["TEST_SRCDIR"]) / os.environ["ARCHIVE"]
+    with tarfile.open(path) as tar:
+        return {
+            member.name.partition("/")[2]: tar.extractfile(member).read()
+            for member in tar.getmembers()
+        }
+
+
+@pytest.fixture(scope="module")
+def library(archive: dict[str, bytes]) -> bytes:
+    return archive["lib/libedge_llm_plugins.so"]
+
+
+@pytest.fixture(scope="module")
+def elf(library: bytes) -> ELFFile:
+    return ELFFile(io.BytesIO(library))
+
+
+@pytest.fixture(scope="module")
+def cubins(library: bytes) -> list[ELFFile]:
+    """The cubins in the library, found by their magic number."""
+    starts = [match.start() for match in re.finditer(rb"\x7fELF", library)][1:]
+    found = [ELFFile(io.BytesIO(library[start:])) for start in starts]
+    return [cubin for cubin in found if cubin["e_machine"] == "EM_CUDA"]
+
+
+def test_library_is_a_shared_object_for_aarch64(elf: ELFFile) -> None:
+    assert (elf["e_machine"], elf["e_type"]) == ("EM_AARCH64", "ET_DYN")
+
+
+def test_symbols_are_no_newer_than_the_platforms_c_library(
+    elf: ELFFile, expected: Expected
+) -> None:
+    versions = [
+        tuple(map(int, need.name.removeprefix("GLIBC_").split(".")))
+        for _, needs in elf.get_section_by_name(".gnu.version_r").iter_versions()
+        for need in needs
+    ]
+    assert versions, "a library that uses no C library is not ours"
+    assert max(versions) <= expected.glibc
+
+
+def test_needed_libraries_are_of_the_c_library(elf: ELFFile) -> None:
+    dynamic = elf.get_section_by_name(".dynamic")
+    needed = {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")}
+    assert "libc.so.6" in needed
+    assert needed <= ALLOWED_NEEDED
+
+
+def test_cubins_are_of_the_platforms_sm_and_cuda(cubins: list[ELFFile], expected: Expected) -> None:
+    assert {sm_of(cubin) for cubin in cubins} == {expected.sm}
+    assert {cubin.header.e_ident.EI_ABIVERSION for cubin in cubins} == {expected.cubin_abi}
+
+
+def test_every_variant_of_the_manifest_has_its_cubin(
+    cubins: list[ELFFile], expected: Expected
+) -> None:
+    manifest = json.loads(pathlib.Path("kernels/manifest.json").read_text())
+    wanted = {row["id"] for row in manifest["images"] if row["sm"] == str(expected.sm)}
+    assert wanted
+    assert set().union(*map(kernels_of, cubins)) == wanted
+
+
+def test_ptx_is_of_the_platforms_sm_and_cuda(library: bytes, expected: Expected) -> None:
+    assert set(re.findall(rb"\.target sm_(\w+)", library)) == {str(expected.sm).encode()}
+    assert set(re.findall(rb"release (\d+\.\d+), V", library)) == {expected.cuda.encode()}
+
+
+def test_manifest_of_the_archive_tells_the_same(
+    archive: dict[str, bytes], expected: Expected
+) -> None:
+    manifest = json.loads(archive["manifest.json"])
+    assert manifest["platform"] == PLATFORM
+    assert manifest["cuda"] == expected.cuda
+    assert manifest["sms"] == [str(expected.sm)]
+    assert manifest["glibc"] == ".".join(map(str, expected.glibc))
+    assert manifest["files"].keys() == archive.keys() - {"manifest.json"}
+
+
+def test_licence_and_header_are_packed(archive: dict[str, bytes]) -> None:
+    assert b"Apache License" in archive["LICENSE"]
+    assert b"getCreators" not in archive["include/edge_llm_plugins.h"]
+    assert b"edge_llm_plugins_version" in archive["include/edge_llm_plugins.h"]
