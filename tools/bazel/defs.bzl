@@ -1,20 +1,24 @@
 """The macros that BUILD files of this repository use instead of the bare rules."""
 
+load("@rules_cc//cc:cc_binary.bzl", "cc_binary")
+load("@rules_cc//cc:cc_library.bzl", "cc_library")
+load("@rules_cc//cc:cc_test.bzl", "cc_test")
+load("@rules_python//python:defs.bzl", "py_binary", "py_library", "py_test")
 load("//tools/bazel:wheels.bzl", _requirement = "requirement")
 
 requirement = _requirement
 
 def cc_library(name, **kwargs):
     """A C++ library."""
-    native.cc_library(name = name, **kwargs)
+    cc_library(name = name, **kwargs)
 
 def cc_binary(name, **kwargs):
     """A C++ program."""
-    native.cc_binary(name = name, **kwargs)
+    cc_binary(name = name, **kwargs)
 
 def cc_shared_object(name, linkopts = [], **kwargs):
     """A shared object: exports only what is marked so, and refuses undefined symbols."""
-    native.cc_binary(
+    cc_binary(
         name = name,
         linkopts = ["-Wl,-z,defs", "-Wl,-soname," + name] + linkopts,
         linkshared = True,
@@ -23,7 +27,7 @@ def cc_shared_object(name, linkopts = [], **kwargs):
 
 def cc_test(name, deps = [], size = "small", **kwargs):
     """A C++ test with the macros and the main() of //tools/testing."""
-    native.cc_test(
+    cc_test(
         name = name,
         size = size,
         deps = deps + ["//tools/testing"],
@@ -32,11 +36,11 @@ def cc_test(name, deps = [], size = "small", **kwargs):
 
 def py_library(name, **kwargs):
     """A Python library."""
-    native.py_library(name = name, **kwargs)
+    py_library(name = name, **kwargs)
 
 def py_binary(name, **kwargs):
     """A Python program."""
-    native.py_binary(name = name, **kwargs)
+    py_binary(name = name, **kwargs)
 
 def py_test(name, srcs, deps = [], args = [], size = "small", **kwargs):
     """A test that runs its sources under pytest, with NumPy at hand.
@@ -49,7 +53,7 @@ def py_test(name, srcs, deps = [], args = [], size = "small", **kwargs):
       size: Bazel's test size.
       **kwargs: common attributes.
     """
-    native.py_test(
+    py_test(
         name = name,
         size = size,
         srcs = srcs + ["//tools/testing:run_pytest.py"],

@@ -9,6 +9,8 @@ load(
     "flag_set",
     "tool",
 )
+load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
+load("@rules_cc//cc/toolchains:cc_toolchain.bzl", "cc_toolchain")
 load("//platforms:platforms.bzl", "PLATFORMS", "glibc_constraint")
 
 _SDK = "external/pypi_ziglang/ziglang"
@@ -150,7 +152,7 @@ def zig_toolchains():
             cpu = cpu,
             target = target,
         )
-        native.cc_toolchain(
+        cc_toolchain(
             name = name + "_cc",
             all_files = files,
             ar_files = files,
