@@ -25,7 +25,7 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
   const int first_token = (gridDim.y - 1 - blockIdx.y) * Tile::kTileQ;
 
   const int tokens = min(row.tokens - first_token, Tile::kTileQ);  // none where <= 0
-  const int newest = row.first_slot + first_token;  // slot of the tile's first token
+  const int newest = row.first_slot + first_token;                 // slot of the tile's first token
   const int slots = tokens > 0 ? newest + tokens : 0;
 
   const auto q_source = [&](int token) {
@@ -62,8 +62,8 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
 
   AttentionSums<Tile> sums;
   const int tiles = (slots + Tile::kTileKv - 1) / Tile::kTileKv;
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, q_source, slot_of(k),
-               slot_of(v), mask, sums);
+  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, q_source, slot_of(k), slot_of(v),
+               mask, sums);
 
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {

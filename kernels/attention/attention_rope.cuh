@@ -44,14 +44,13 @@ __device__ __forceinline__ void attention_rope(const AttentionParams& params) {
   if (position >= 0) {
     const int64_t qkv_head =
         (static_cast<int64_t>(row.batch) * params.q_len + token) * heads + head;
-    const uint16_t* source =
-        static_cast<const uint16_t*>(params.qkv) + qkv_head * params.head_size;
+    const uint16_t* source = static_cast<const uint16_t*>(params.qkv) + qkv_head * params.head_size;
     if (dim >= params.rotary_size || kv_head >= params.num_kv_heads) {
       values = *reinterpret_cast<const uint4*>(source + dim);
     } else {
       const int64_t table = params.rope_rows == 1 ? 0 : row.batch;
-      const float* cos_sin = params.rope_cos_sin +
-                             (table * params.rope_positions + position) * params.rotary_size;
+      const float* cos_sin =
+          params.rope_cos_sin + (table * params.rope_positions + position) * params.rotary_size;
       float turned[kChunkValues];
 #pragma unroll
       for (int i = 0; i < kChunkValues; ++i) {

@@ -63,8 +63,7 @@ __device__ __forceinline__ void load_heads(uint32_t target, const Source& source
     const int row = index / Tile::kHeadChunks;
     const int chunk = index % Tile::kHeadChunks;
     const HeadSource from = source(row);
-    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), from.head + chunk * 16,
-                        from.valid);
+    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), from.head + chunk * 16, from.valid);
   }
 }
 
