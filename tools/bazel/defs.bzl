@@ -1,24 +1,20 @@
 """The macros that BUILD files of this repository use instead of the bare rules."""
 
-load("@rules_cc//cc:cc_binary.bzl", "cc_binary")
-load("@rules_cc//cc:cc_library.bzl", "cc_library")
-load("@rules_cc//cc:cc_test.bzl", "cc_test")
-load("@rules_python//python:defs.bzl", "py_binary", "py_library", "py_test")
 load("//tools/bazel:wheels.bzl", _requirement = "requirement")
 
 requirement = _requirement
 
 def cc_library(name, **kwargs):
     """A C++ library."""
-    cc_library(name = name, **kwargs)
+    native.cc_library(name = name, **kwargs)
 
 def cc_binary(name, **kwargs):
     """A C++ program."""
-    cc_binary(name = name, **kwargs)
+    native.cc_binary(name = name, **kwargs)
 
 def cc_shared_object(name, linkopts = [], **kwargs):
     """A shared object: exports only what is marked so, and refuses undefined symbols."""
-    cc_binary(
+    native.cc_binary(
         name = name,
         linkopts = ["-Wl,-z,defs", "-Wl,-soname," + name] + linkopts,
         linkshared = True,
@@ -27,7 +23,7 @@ def cc_shared_object(name, linkopts = [], **kwargs):
 
 def cc_test(name, deps = [], size = "small", **kwargs):
     """A C++ test with the macros and the main() of //tools/testing."""
-    cc_test(
+    native.cc_test(
         name = name,
         size = size,
         deps = deps + ["//tools/testing"],
@@ -36,11 +32,11 @@ def cc_test(name, deps = [], size = "small", **kwargs):
 
 def py_library(name, **kwargs):
     """A Python library."""
-    py_library(name = name, **kwargs)
+    native.py_library(name = name, **kwargs)
 
 def py_binary(name, **kwargs):
     """A Python program."""
-    py_binary(name = name, **kwargs)
+    native.py_binary(name = name, **kwargs)
 
 def py_test(name, srcs, deps = [], args = [], size = "small", **kwargs):
     """A test that runs its sources under pytest, with NumPy at hand.
@@ -53,7 +49,7 @@ def py_test(name, srcs, deps = [], args = [], size = "small", **kwargs):
       size: Bazel's test size.
       **kwargs: common attributes.
     """
-    py_test(
+    native.py_test(
         name = name,
         size = size,
         srcs = srcs + ["//tools/testing:run_pytest.py"],

@@ -1,8 +1,6 @@
 """Device code: one .cu per variant, compiled with NVRTC for every SM, embedded with a table."""
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
-load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
-load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
 load("//platforms:platforms.bzl", "platform_select")
 
 # What each CUDA release comes from.

@@ -9,8 +9,6 @@ load(
     "flag_set",
     "tool",
 )
-load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
-load("@rules_cc//cc/toolchains:cc_toolchain.bzl", "cc_toolchain")
 load("//platforms:platforms.bzl", "PLATFORMS", "glibc_constraint")
 
 _SDK = "external/pypi_ziglang/ziglang"
@@ -152,7 +150,7 @@ def zig_toolchains():
             cpu = cpu,
             target = target,
         )
-        cc_toolchain(
+        native.cc_toolchain(
             name = name + "_cc",
             all_files = files,
             ar_files = files,
