@@ -7,6 +7,7 @@ memory fails the launch. The cache is NaN wherever nothing may be read.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -52,7 +53,7 @@ def _split_slots(case: reference.Case, splits: int, split: int) -> list[range]:
     for b in range(case.batch):
         past = max(int(case.lengths[b]) - case.q_len, 0)
         length = min(past + case.q_len, case.capacity)
-        part = -(-(-(-length // _TILE_KV)) // splits) * _TILE_KV
+        part = math.ceil(math.ceil(length / _TILE_KV) / splits) * _TILE_KV
         ranges.append(range(split * part, (split + 1) * part))
     return ranges
 
