@@ -1,0 +1,123 @@
+// What a CTA of the attention kernels holds: rows of Q, and tiles of K and V that pass by.
+//
+// A row is one (token, Q head). Warps share a tile along its rows first; where there are few rows,
+// along the KV range too, and their results are merged at the end.
+#pragma once
+
+#include "kernels/fixed_width_types.h"
+#include "kernels/ptx/cp_async.cuh"
+
+namespace edge_llm {
+
+template <int kHeadSize_, int kBlocksM_, int kWarpsM_, int kWarpsKv_, int kTileKv_, int kStages_>
+struct AttentionTile {
+  static constexpr int kHeadSize = kHeadSize_;
+  static constexpr int kBlocksM = kBlocksM_;  // m16 blocks of one warp
+  static constexpr int kWarpsM = kWarpsM_;
+  static constexpr int kWarpsKv = kWarpsKv_;
+  static constexpr int kTileKv = kTileKv_;
+  static constexpr int kStages = kStages_;
+  static constexpr int kThreads = 32 * kWarpsM * kWarpsKv;
+  static constexpr int kTileQ = 16 * kBlocksM * kWarpsM;
+  static constexpr int kWarpKv = kTileKv / kWarpsKv;  // slots of one warp in each tile
+
+  // Shared memory: Q [kTileQ][kHeadSize] f16, then per stage K and V [kTileKv][kHeadSize] f16.
+  static constexpr int kHeadBytes = kHeadSize * 2;
+  static constexpr int kHeadChunks = kHeadSize / 8;  // of 16 bytes
+  static constexpr int kQBytes = kTileQ * kHeadBytes;
+  static constexpr int kKvBytes = kTileKv * kHeadBytes;
+  static constexpr int kStageBytes = 2 * kKvBytes;
+  static constexpr int kSharedBytes = kQBytes + kStages * kStageBytes;
+
+  static_assert(kHeadSize % 16 == 0 && kWarpKv % 16 == 0, "not whole products of k16");
+  static_assert(kStages >= 2, "a tile loads while another is in use");
+};
+
+// Chunk c of row r moves to c ^ (r / kWrapRows % kColumns), so that the eight rows of an 8 x 8
+// matrix lie in eight different columns of 16 bytes, that is in all 32 banks. kWrapRows rows in a
+// row of memory already lie in different columns (their stride is kColumns columns, or an odd
+// multiple of it), and the next ones repeat them: the XOR moves these within a group of kColumns
+// chunks, which divides every row, those of 80 and 96 values too.
+template <class Tile>
+struct AttentionSwizzle {
+  static constexpr int kLowestBit = Tile::kHeadChunks & -Tile::kHeadChunks;
+  static constexpr int kColumns = kLowestBit < 8 ? kLowestBit : 8;
+  static constexpr int kWrapRows = 8 / kColumns;
+};
+
+template <class Tile>
+__device__ __forceinline__ int head_offset(int row, int chunk) {
+  using Swizzle = AttentionSwizzle<Tile>;
+  return row * Tile::kHeadBytes + (chunk ^ (row / Swizzle::kWrapRows % Swizzle::kColumns)) * 16;
+}
+
+// Address of chunk c + 2 * step of a row, given that of its chunk c < 2: one XOR, the rest is an
+// immediate of the load. Rows at a distance of a multiple of 8 have the same swizzle.
+template <class Tile>
+__device__ __forceinline__ uint32_t step_address(uint32_t address, int step) {
+  const int in_group = 2 * step % AttentionSwizzle<Tile>::kColumns;
+  return (address ^ (in_group * 16)) + (2 * step - in_group) * 16;
+}
+
+// Calls body(row, chunk) for every 16-byte chunk of kRows heads, by all threads together:
+// neighbours in memory by neighbouring threads.
+template <class Tile, int kRows, class Body>
+__device__ __forceinline__ void for_each_chunk(const Body& body) {
+  constexpr int kChunks = kRows * Tile::kHeadChunks;
+#pragma unroll
+  for (int first = 0; first < kChunks; first += Tile::kThreads) {
+    const unsigned index = first + threadIdx.x;
+    if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
+    body(static_cast<int>(index / Tile::kHeadChunks), static_cast<int>(index % Tile::kHeadChunks));
+  }
+}
+
+// Copies the rows of Q to shared memory, from source(row); zeros where that is null.
+template <class Tile, class Source>
+__device__ __forceinline__ void load_q(uint32_t q, const Source& source) {
+  for_each_chunk<Tile, Tile::kTileQ>([&](int row, int chunk) {
+    const char* head = source(row);
+    ptx::cp_async_cg_16(q + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
+  });
+}
+
+// Copies a tile of K and V, from its first slot on, to a stage; zeros, and nothing is read, where
+// valid(slot of the tile) is false: the product of a weight 0 and a NaN would be NaN.
+template <class Tile, class Valid>
+__device__ __forceinline__ void load_k_v(uint32_t stage, const char* k, const char* v,
+                                         const Valid& valid) {
+  for_each_chunk<Tile, Tile::kTileKv>([&](int slot, int chunk) {
+    const int source = slot * Tile::kHeadBytes + chunk * 16;
+    const uint32_t target = stage + head_offset<Tile>(slot, chunk);
+    const bool slot_valid = valid(slot);
+    ptx::cp_async_cg_16(target, k + source, slot_valid);
+    ptx::cp_async_cg_16(target + Tile::kKvBytes, v + source, slot_valid);
+  });
+}
+
+// Where one lane of one warp works.
+template <class Tile>
+struct AttentionWarp {
+  int lane;
+  int m;   // first row of the warp in the tile
+  int kv;  // index among the warps that share the KV range
+
+  __device__ __forceinline__ AttentionWarp() {
+    const int warp = threadIdx.x / 32;
+    lane = threadIdx.x % 32;
+    m = warp % Tile::kWarpsM * (16 * Tile::kBlocksM);
+    kv = warp / Tile::kWarpsM;
+  }
+
+  // Row in the tile of the accumulators 2 * half and 2 * half + 1 of a block.
+  __device__ __forceinline__ int row(int block, int half) const {
+    return m + 16 * block + 8 * half + lane / 4;
+  }
+
+  // Slot in the tile of accumulator `value` (0 or 1 of a half) of a block of eight.
+  __device__ __forceinline__ int slot(int block, int value) const {
+    return kv * Tile::kWarpKv + 8 * block + lane % 4 * 2 + value;
+  }
+};
+
+}  // namespace edge_llm
