@@ -27,4 +27,17 @@ struct Int4GemmVariant {
   int64_t shared_bytes;  // dynamic shared memory of one CTA
 };
 
+enum class AttentionKind { kRope, kPrefill, kDecode, kCombine };
+
+struct AttentionVariant {
+  const char* name;
+  AttentionKind kind;
+  int head_size;  // 0 for the rope and combine kernels, which serve all
+  int tile_q;     // rows and slots of one CTA's step; 0 for rope and combine
+  int tile_kv;
+  int threads;
+  int ctas_per_sm;       // CTAs of one multiprocessor that the registers allow
+  int64_t shared_bytes;  // dynamic shared memory of one CTA
+};
+
 }  // namespace edge_llm

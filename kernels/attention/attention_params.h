@@ -1,0 +1,53 @@
+// The one parameter of every attention kernel, passed by value.
+//
+// A token is a row of the packed QKV; a slot is a row of the cache. Which tokens are valid, where
+// they go and what they see follows from the mode and from lengths on the device:
+// attention_geometry.cuh.
+#pragma once
+
+#include "kernels/fixed_width_types.h"
+
+namespace edge_llm {
+
+// What context_lengths[b] means is in attention_geometry.cuh.
+enum class AttentionMode : int32_t {
+  kPrefill,         // the cache of the row starts with these tokens
+  kChunkedPrefill,  // tokens follow start_index[b] older slots
+  kDecode,          // q_len == 1: the newest token
+  kTreeDecode,      // q_len draft tokens that see one another by tree_mask
+};
+
+struct AttentionParams {
+  const void* qkv;                 // f16 [batch, q_len, num_q_heads + 2 * num_kv_heads, head_size]
+  void* kv_cache;                  // f16 [batch, 2 (K, V), num_kv_heads, capacity, head_size]
+  const int32_t* context_lengths;  // [batch]
+  const float* rope_cos_sin;       // [rope_rows, rope_positions, rotary_size]: half cos, half sin
+  const int32_t* start_index;      // [batch]; null in prefill
+  const int32_t* tree_mask;        // [batch, q_len, mask_words]; null unless tree decode
+  const int32_t* tree_positions;   // [batch, q_len]; null unless tree decode
+  void* q;          // workspace: Q after RoPE, f16 [batch, q_len, num_q_heads, head_size]
+  float* partials;  // workspace of splits > 1: attention_partials.cuh; else null
+  void* output;     // f16 [batch, q_len, num_q_heads, head_size]
+  int32_t batch;
+  int32_t q_len;        // tokens of a row, valid or not; at most 128 in tree decode
+  int32_t num_q_heads;  // a multiple of num_kv_heads, at most 16 times as many
+  int32_t num_kv_heads;
+  int32_t head_size;
+  int32_t capacity;        // slots of a row of the cache
+  int32_t rope_rows;       // 1, or batch: each row has its own table
+  int32_t rope_positions;  // positions of a table
+  int32_t rotary_size;     // leading dimensions of a head that turn; even, <= head_size
+  int32_t mask_words;      // row stride of tree_mask, >= ceil(q_len / 32)
+  AttentionMode mode;
+  int32_t splits;  // CTAs that share the KV range of one tile of rows
+};
+
+// qkv, kv_cache, q, partials and output are 16-byte aligned, the rest 4-byte aligned.
+static_assert(sizeof(AttentionParams) == 128, "the host and the device disagree on the layout");
+#ifndef __CUDACC_RTC__  // NVRTC has no offsetof; the size above catches padding there.
+static_assert(offsetof(AttentionParams, q) == 56, "unexpected padding");
+static_assert(offsetof(AttentionParams, batch) == 80, "unexpected padding");
+static_assert(offsetof(AttentionParams, splits) == 124, "unexpected padding");
+#endif
+
+}  // namespace edge_llm
