@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "plugins/testing/plugin_driver.h"
+#include "plugins/testing/int4_call.h"
 #include "tools/testing/testing.h"
 
 namespace edge_llm::testing {
@@ -18,7 +18,7 @@ constexpr char kLibrary[] = "plugins/libedge_llm_plugins_ptx.so";
 constexpr char kEmulator[] = "tools/ptx_emulator/libptx_emulator_cuda.so";
 
 constexpr int kThreads = 8;
-constexpr int kN = 8, kK = 192;  // of the plugin of Fields
+constexpr int kN = 8, kK = 192;  // of int4_fields()
 
 #define EDGE_LLM_STRING(text) #text
 #define EDGE_LLM_EXPANDED(text) EDGE_LLM_STRING(text)
@@ -57,17 +57,18 @@ void run(const Interface& layout, int rows) {
 
   CUstream stream = nullptr;
   CUDA(cuStreamCreate, &stream, CU_STREAM_NON_BLOCKING);
-  auto original = layout.create(Fields());
+  auto original = layout.create(int4_fields());
   ASSERT_TRUE(original != nullptr && original->attach());
   const auto plugin = original->clone();
   original.reset();
 
-  const Tensors shapes = tensors(1, rows);
+  const Tensors shapes = int4_tensors(1, rows);
   const std::vector<char> workspace(plugin->workspace(shapes) + 1);
-  Pointers pointers{{to_device(x), to_device(weights), to_device(scales)},
-                    {to_device(y)},
-                    to_device(workspace),
-                    stream};
+  Pointers pointers = int4_pointers();
+  pointers.inputs = {to_device(x), to_device(weights), to_device(scales)};
+  pointers.outputs = {to_device(y)};
+  pointers.workspace = to_device(workspace);
+  pointers.stream = stream;
   ASSERT_EQ(plugin->enqueue(shapes, pointers), 0);
   CUDA(cuStreamSynchronize, stream);
   CUDA(cuMemcpyDtoH, y.data(), reinterpret_cast<CUdeviceptr>(pointers.outputs[0]),
