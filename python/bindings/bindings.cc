@@ -1,5 +1,4 @@
 // The Python module edge_llm_plugins._bindings. python/edge_llm_plugins/host.py is what people use.
-#include <pybind11/functional.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

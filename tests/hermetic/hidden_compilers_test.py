@@ -19,7 +19,7 @@ TOOLS = (
     *("gcc", "ld", "ld.gold", "ld.lld", "make", "ninja", "nm", "nvcc", "objcopy", "ptxas", "strip"),
 )
 FOLDERS = ("/bin", "/usr/bin", "/usr/local/bin", "/usr/local/cuda/bin")
-TARGETS = ("//plugins:libedge_llm_plugins.so", "//tools/testing:testing_test")
+TARGETS = ("//tools/cuda/tests:sample_images", "//tools/testing:testing_test")
 
 
 def test_builds_with_the_compilers_of_the_machine_hidden(tmp_path: pathlib.Path) -> None:

@@ -27,7 +27,7 @@ def test_python_is_formatted() -> None:
 
 
 def test_cpp_is_formatted() -> None:
-    files = source_tree.files("*.cc", "*.cuh", "*.h")
+    files = source_tree.files("*.cc", "*.cu", "*.cuh", "*.h")
     found = source_tree.complaints("CLANG_FORMAT", "--dry-run", "-Werror", *files)
     assert not found, f"run `clang-format -i`:\n{found}"
 

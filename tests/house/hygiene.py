@@ -19,7 +19,7 @@ LARGEST_FILE = 500_000  # bytes
 LONGEST_LINE = 120  # columns; formatters hold Python and C++ to 100
 
 BUILT_SUFFIXES = (
-    *(".a", ".bin", ".cu", ".cubin", ".engine", ".fatbin", ".gz", ".npy", ".npz", ".o", ".onnx"),
+    *(".a", ".bin", ".cubin", ".engine", ".fatbin", ".gz", ".npy", ".npz", ".o", ".onnx"),
     *(".plan", ".ptx", ".pyc", ".sass", ".so", ".tar", ".whl", ".xz", ".zip"),
 )
 
@@ -70,8 +70,8 @@ def binary_files(path: pathlib.PurePath, data: bytes) -> Iterator[str]:
 
 
 def generated_files(path: pathlib.PurePath, data: bytes) -> Iterator[str]:
-    """Refuses build outputs. Every .cu is one: what people write is .cuh, .h and .cc."""
-    if path.suffix in BUILT_SUFFIXES:
+    """Refuses build outputs. A .cu is one too, but for tests: kernels are written as .cuh."""
+    if path.suffix in BUILT_SUFFIXES or (path.suffix == ".cu" and not is_test(path)):
         yield f"{path}: a {path.suffix} file is a build output; build it instead"
     elif re.search(rb"(?i)@generated\b|\bgenerated (?:by|from) .*do not edit", data[:200]):
         yield f"{path}: says that it is generated; build it instead"

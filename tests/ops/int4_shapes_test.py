@@ -44,6 +44,19 @@ def test_n_and_k_that_fill_no_tile(device: host.Device, m: int, n: int, k: int) 
     int4_cases.assert_correct(int4_cases.run(device, case), case)
 
 
+@pytest.mark.parametrize("m", [1, 9])
+def test_many_columns_choose_wider_tiles(m: int) -> None:
+    """A device with few multiprocessors is filled by wide tiles soon; the last one is not full."""
+    device = min(host.emulated_devices(), key=lambda device: device.sm_count)
+    variants = {}
+    for n in range(68, 8192, 256):
+        variants.setdefault(planned(device, m, n, k=64), n)
+    assert len(variants) > 1
+    for n in variants.values():
+        case = int4_cases.random_case(1, m, n, k=64)
+        int4_cases.assert_correct(int4_cases.run(device, case), case)
+
+
 # Long rows and few columns: the launcher splits K over CTAs and combines partial sums. The last
 # split is shorter, and its last group is half a group.
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ class Nvrtc:
         log = self._text(program, "ProgramLog").rstrip(b"\0").decode()
         if result:
             raise RuntimeError(log)
-        return self._text(program, kind), log
+        image = self._text(program, kind)
+        # NVRTC counts the zero that ends its text.
+        return (image.removesuffix(b"\0") if kind == "PTX" else image), log
 
 
 def main() -> None:

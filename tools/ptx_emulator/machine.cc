@@ -249,25 +249,25 @@ uint8_t* atomic_pointer(Warp& warp, Space space, uint64_t address, uint32_t byte
 }
 
 void count_shared_access(Warp& warp, const uint64_t* addresses, uint32_t mask, uint32_t bytes) {
-  constexpr int kBanks = 32;
+  constexpr uint32_t kWavefrontBytes = 128;
+  constexpr uint32_t kBankBytes = 4;
   SharedCounters& counters = warp.block->shared_counters[warp.pc];
-  // A wavefront moves at most 128 bytes: wider accesses go by half or quarter warps.
-  const int lanes_per_phase = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
-  const uint32_t words_per_lane = bytes <= 4 ? 1 : bytes / 4;
-  for (int first = 0; first < kLanes; first += lanes_per_phase) {
-    uint32_t words[kBanks][kLanes];
-    int used[kBanks] = {};
-    int wavefronts = 0;
-    for (int lane = first; lane < first + lanes_per_phase; ++lane) {
+  // A wavefront moves at most 128 bytes: wide accesses go by half or quarter warps, and as they are
+  // aligned, groups of banks serve them as single banks serve words.
+  const uint32_t unit = std::max(bytes, kBankBytes);
+  const uint32_t groups = kWavefrontBytes / unit;
+  for (uint32_t first = 0; first < kLanes; first += groups) {
+    uint32_t units[kLanes][kLanes];
+    uint32_t used[kLanes] = {};
+    uint32_t wavefronts = 0;
+    for (uint32_t lane = first; lane < first + groups; ++lane) {
       if (!(mask >> lane & 1)) continue;
-      for (uint32_t i = 0; i < words_per_lane; ++i) {
-        const uint32_t word = static_cast<uint32_t>(addresses[lane]) / 4 + i;
-        const uint32_t bank = word % kBanks;
-        uint32_t* const end = words[bank] + used[bank];
-        if (std::find(words[bank], end, word) != end) continue;  // a broadcast
-        *end = word;
-        wavefronts = std::max(wavefronts, ++used[bank]);
-      }
+      const uint32_t index = static_cast<uint32_t>(addresses[lane]) / unit;
+      const uint32_t group = index % groups;
+      uint32_t* const end = units[group] + used[group];
+      if (std::find(units[group], end, index) != end) continue;  // a broadcast
+      *end = index;
+      wavefronts = std::max(wavefronts, ++used[group]);
     }
     counters.phases += wavefronts > 0;
     counters.wavefronts += wavefronts;

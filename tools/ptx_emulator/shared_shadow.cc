@@ -38,6 +38,26 @@ uint32_t bytes_of_word(uint32_t word, uint32_t offset, uint32_t bytes) {
   return ((1u << end) - 1) & ~((1u << begin) - 1);
 }
 
+// Whether a write happened before what this lane does now.
+bool is_ordered(const Warp& warp, int lane, uint32_t stamp) {
+  if (stamp == 0) return true;
+  const int writer = stamp_warp(stamp);
+  if (writer != warp.id) return stamp_epoch(stamp) <= warp.clock[writer];
+  return stamp_epoch(stamp) != warp.clock[writer] || stamp_lane(stamp) == lane;
+}
+
+void report_writer(Warp& warp, int lane, uint32_t offset, uint32_t stamp, bool write) {
+  report(warp, FaultKind::kRace, lane, [&] {
+    const char* const pair = write ? "write after write" : "read after write";
+    if (stamp_warp(stamp) != warp.id) {
+      return format("%s: shared+%u was written by warp %d lane %d with no barrier since", pair,
+                    offset, stamp_warp(stamp), stamp_lane(stamp));
+    }
+    return format("%s within the warp: shared+%u was written by lane %d with no __syncwarp since",
+                  pair, offset, stamp_lane(stamp));
+  });
+}
+
 }  // namespace
 
 void SharedShadow::reset(uint32_t bytes, int warps) {
@@ -52,6 +72,12 @@ void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes,
   const bool races = warp.block->launch->checks_any(kCheckRaces);
   for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
     const uint32_t byte_mask = bytes_of_word(word, offset, bytes);
+    const Word& state = words_[word];
+    const bool plain = state.pending == 0 && state.split == 0 && state.initialized == kWholeWord;
+    if (!write && plain && is_ordered(warp, lane, state.writer)) {  // nearly every read
+      record_read(warp, lane, word, byte_mask);
+      continue;
+    }
     check_content(warp, lane, word, byte_mask, write);
     if (races) {
       check_writers(warp, lane, word, byte_mask, write);
@@ -106,23 +132,7 @@ void SharedShadow::end_copy(const Warp& warp, int lane, uint32_t offset, uint32_
 void SharedShadow::check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask,
                                  bool write) {
   const auto check = [&](uint32_t stamp) {
-    if (stamp == 0) return;
-    const int writer = stamp_warp(stamp);
-    const uint32_t epoch = stamp_epoch(stamp);
-    const char* const pair = write ? "write after write" : "read after write";
-    if (writer != warp.id) {
-      if (epoch <= warp.clock[writer]) return;
-      report(warp, FaultKind::kRace, lane, [&] {
-        return format("%s: shared+%u was written by warp %d lane %d with no barrier since", pair,
-                      word * kWordBytes, writer, stamp_lane(stamp));
-      });
-    } else if (epoch == warp.clock[writer] && stamp_lane(stamp) != lane) {
-      report(warp, FaultKind::kRace, lane, [&] {
-        return format(
-            "%s within the warp: shared+%u was written by lane %d with no __syncwarp since", pair,
-            word * kWordBytes, stamp_lane(stamp));
-      });
-    }
+    if (!is_ordered(warp, lane, stamp)) report_writer(warp, lane, word * kWordBytes, stamp, write);
   };
   if (!words_[word].split) {
     check(words_[word].writer);

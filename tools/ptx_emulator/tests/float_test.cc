@@ -115,12 +115,14 @@ TEST(HalfAddMultiplyAndFmaRoundOnce) {
 }
 
 TEST(FmaKeepsTheBitThatTwoRoundingsLose) {
-  // 1 + 2^-10 + 2^-11 - 2^-24: a float sum rounds up to the tie, and then to even, one too high.
-  const uint16_t a = 0x1400;  // 2^-10
-  const uint16_t b = 0x3fff;  // 2 - 2^-10
-  const uint16_t c = 0x3c00;
-  EXPECT_EQ(one("fma.rn.f16 %h9, %h0, %h1, %h2;", 'h', {a, b, c}),
-            round_fixed(exact_product(a, b) + exact(c), false));
+  const std::string fma = "fma.rn.f16 %h9, %h0, %h1, %h2;";
+  // 1141 * 1838 = 2^21 + 6: the sum is 1 + 2^-11 + 6 * 2^-32, which a float cuts to a tie.
+  EXPECT_EQ(one(fma, 'h', {0x3c75, 0x0f2e, 0x3c00}), 0x3c01ull);
+  EXPECT_EQ(one(fma, 'h', {0xbc75, 0x0f2e, 0xbc00}), 0xbc01ull);
+  // 1025 * 2046 = 2^21 - 2: just below the tie above 1 + 2^-10.
+  EXPECT_EQ(one(fma, 'h', {0x3c01, 0x0ffe, 0x3c01}), 0x3c01ull);
+  EXPECT_EQ(one("fma.rn.f16x2 %r9, %r0, %r1, %r2;", 'w', {0x3c013c75, 0x0ffe0f2e, 0x3c013c00}),
+            0x3c013c01ull);
 }
 
 TEST(PackedHalvesDoNotMix) {

@@ -1,7 +1,7 @@
 """Malformed PTX gives an error with its line, or a module that runs to an end: never a crash.
 
-Mutates real PTX texts with fixed seeds for SECONDS, loads what comes out and launches it. To repeat
-one case alone, run the test with --test_env=FUZZ_CASE=<number of the case>.
+Mutates real PTX texts with the seeds 0 to CASES, loads what comes out and launches it; a hang ends
+in the test's time limit. To repeat one case alone, run with --test_env=FUZZ_CASE=<its number>.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from tools.ptx_emulator.cuda_driver import Context, CudaError, PtxEmulator
 
 HERE = pathlib.Path(__file__).parent
 TEXTS = [path.read_bytes() for path in sorted(HERE.glob("planted_images/*.ptx"))]
-SECONDS = 15.0
-LEAST_CASES = 200  # on a machine that is busy with other tests
+CASES = 2000  # about 15 s
 MOST_GROWTH_MIB = 512
 
 TOKEN = re.compile(rb"[\w$%.]+|[^\s\w]")
@@ -130,23 +129,19 @@ def test_no_mutation_crashes_hangs_or_leaks():
     driver = PtxEmulator()
     driver.set_threads(1)
     driver.set_instruction_limit(20_000)
-    loaded = cases = 0
     only = os.environ.get("FUZZ_CASE")
+    cases = [int(only)] if only else range(CASES)
+    loaded = 0
+    slowest = 0.0
     with driver.context(len(driver.devices()) - 1) as ctx:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        end = time.monotonic() + SECONDS
-        slowest = 0.0
-        while time.monotonic() < end:
-            case = int(only) if only else cases
+        for case in cases:
             begin = time.monotonic()
             loaded += run_case(ctx, case)
             slowest = max(slowest, time.monotonic() - begin)
-            cases += 1
             driver.take_faults()
         growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"{cases} cases, {loaded} loaded, slowest {slowest:.2f} s, {growth:.0f} MiB")
+    print(f"{len(cases)} cases, {loaded} loaded, slowest {slowest:.2f} s, {growth:.0f} MiB")
     if not only:
-        assert cases >= LEAST_CASES
-        assert cases * 0.05 < loaded < cases * 0.95, "mutations are too harsh or too mild"
-    assert slowest < 10.0
+        assert CASES * 0.05 < loaded < CASES * 0.95, "mutations are too harsh or too mild"
     assert growth < MOST_GROWTH_MIB

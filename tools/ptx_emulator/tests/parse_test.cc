@@ -128,6 +128,24 @@ TEST(RegistersOf64BitsNeverOverlapDyingOnesOf32) {
   EXPECT_EQ(got[1], 1001ull * 1002);
 }
 
+TEST(GuardedDefinitionsInLoopsKeepTheValueOfEarlierRounds) {
+  // %r30 is set in the first round only; were it dead at the loop's end, %r31 would take its slot.
+  const auto got = ptx_emulator::evaluate(R"(
+mov.u32 %r1, 0;
+mov.u32 %r2, 0;
+again:
+setp.eq.u32 %p1, %r1, 0;
+@%p1 mov.u32 %r30, 7;
+add.u32 %r2, %r2, %r30;
+add.u32 %r31, %r1, 1001;
+sub.u32 %r1, %r31, 1000;
+setp.lt.u32 %p2, %r1, 3;
+@%p2 bra again;
+cvt.u64.u32 %d9, %r2;)",
+                                          'd', {});
+  EXPECT_EQ(got[0], 21ull);
+}
+
 TEST(ModuleVariablesKeepTheirInitialValues) {
   const std::string text = wrap_body(
       "mov.u64 %x, table;\nld.global.u32 %r1, [%x+4];\nst.global.u32 [%out], %r1;\n"
