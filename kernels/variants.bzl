@@ -43,3 +43,18 @@ INT4_GEMM_VARIANTS = {
     "int4_gemm_f16_m128_n128_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 2},
     "int4_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }
+
+# One row per attention variant.
+#   kind         rope (RoPE, and K and V to the cache), prefill (many tokens of one Q head), decode
+#                (few tokens of all Q heads of a KV head), combine (merges a split KV range)
+#   head_size    of a tile; rope and combine serve all
+#   blocks_m     m16 blocks of rows of one warp: two read K and V half as often, where registers do
+#   warps_m/kv   warps of one CTA along the rows and along the KV range
+#   tile_kv      slots of one step
+#   stages       steps in flight in shared memory
+#   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
+ATTENTION_VARIANTS = {
+    "attention_rope_f16": {"kind": "rope", "threads": 256, "ctas_per_sm": 4},
+    "attention_prefill_f16_d64": {"kind": "prefill", "head_size": 64, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d128": {"kind": "prefill", "head_size": 128, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
+}

@@ -10,7 +10,10 @@ from typing import Any
 
 from absl import app, flags
 
+from kernels.generator.attention_variants import AttentionVariant
 from kernels.generator.variants import Int4GemmVariant, Tables
+
+Variant = Int4GemmVariant | AttentionVariant
 
 _TABLES = flags.DEFINE_string("tables", None, "kernels/variants.bzl as JSON.", required=True)
 _SOURCES = flags.DEFINE_list("sources", [], "The .cu files to write, named after their variants.")
@@ -18,37 +21,31 @@ _MANIFEST = flags.DEFINE_string("manifest", None, "The manifest to write.")
 _CPP_TABLES = flags.DEFINE_string("cpp_tables", None, "The C++ header to write.")
 
 
-def source(variant: Int4GemmVariant) -> str:
+def source(variant: Variant) -> str:
     """The CUDA source of one variant: an instantiation of its template, no more."""
-    signature = f"""\
-        extern "C" __global__ void __launch_bounds__({variant.threads}, {variant.ctas_per_sm})
-        KERNEL_SYMBOL(const edge_llm::Int4GemmParams params) {{"""
-    if variant.tile is None:
-        return textwrap.dedent(f"""\
-        #include "kernels/gemm/int4_combine.cuh"
+    tile, arguments = "", ""
+    if variant.tile_type is not None:
+        arguments = "<Tile>"
+        tile = textwrap.dedent(f"""\
+            using Tile = edge_llm::{variant.tile_type};
+            static_assert(Tile::kThreads == {variant.threads}, "the generator disagrees");
+            static_assert(Tile::kSharedBytes == {variant.shared_bytes}, "the generator disagrees");
 
-        {signature.lstrip()}
-          edge_llm::int4_combine(params);
-        }}
-        """)
-    header = variant.tile.header
-    return textwrap.dedent(f"""\
-        #include "kernels/gemm/{header}.cuh"
+            """)
+    return f"""\
+#include "{variant.header}"
 
-        using Tile = edge_llm::{variant.tile.tile_type};
-        static_assert(Tile::kThreads == {variant.threads}, "the generator disagrees");
-        static_assert(Tile::kSharedBytes == {variant.shared_bytes}, "the generator disagrees");
-
-        {signature.lstrip()}
-          edge_llm::{header}<Tile>(params);
-        }}
-        """)
+{tile}extern "C" __global__ void __launch_bounds__({variant.threads}, {variant.ctas_per_sm})
+KERNEL_SYMBOL(const edge_llm::{variant.params_type} params) {{
+  edge_llm::{variant.function}{arguments}(params);
+}}
+"""
 
 
-def _variant_facts(variant: Int4GemmVariant) -> dict[str, Any]:
+def _variant_facts(variant: Variant) -> dict[str, Any]:
     return {
         "name": variant.name,
-        "op": "int4_gemm",
+        "op": variant.op,
         "kind": variant.kind,
         "threads": variant.threads,
         "shared_bytes": variant.shared_bytes,
@@ -61,7 +58,7 @@ def _variant_facts(variant: Int4GemmVariant) -> dict[str, Any]:
 def manifest(tables: Tables) -> dict[str, Any]:
     """What Python reads: SMs, variants, and which variant has an image for which SM."""
     images, excluded = [], []
-    for variant in tables.int4_gemm:
+    for variant in tables.variants:
         for sm in tables.sms:
             row = {"id": f"{variant.name}_sm{sm.name}", "variant": variant.name, "sm": sm.name}
             reason = variant.misfit(sm)
@@ -71,7 +68,7 @@ def manifest(tables: Tables) -> dict[str, Any]:
                 excluded.append({**row, "reason": reason})
     return {
         "sms": {sm.name: dataclasses.asdict(sm) for sm in tables.sms},
-        "variants": [_variant_facts(variant) for variant in tables.int4_gemm],
+        "variants": [_variant_facts(variant) for variant in tables.variants],
         "images": images,
         "excluded": excluded,
     }
@@ -99,6 +96,13 @@ def cpp_tables(tables: Tables) -> str:
         numbers = [*steps, variant.threads, variant.ctas_per_sm, variant.shared_bytes]
         kind = f"Int4GemmKind::k{variant.kind.capitalize()}"
         lines.append(f'    {{"{variant.name}", {kind}, {", ".join(map(str, numbers))}}},')
+    lines += ["};", "", "inline constexpr AttentionVariant kAttentionVariants[] = {"]
+    for variant in tables.attention:
+        tile = variant.tile
+        steps = (tile.head_size, tile.tile_q, tile.tile_kv) if tile else [0] * 3
+        numbers = [*steps, variant.threads, variant.ctas_per_sm, variant.shared_bytes]
+        kind = f"AttentionKind::k{variant.kind.capitalize()}"
+        lines.append(f'    {{"{variant.name}", {kind}, {", ".join(map(str, numbers))}}},')
     lines += ["};", "", "}  // namespace edge_llm", ""]
     return "\n".join(lines)
 
@@ -107,7 +111,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     tables = Tables.from_json(pathlib.Path(_TABLES.value).read_text())
-    variants = {variant.name: variant for variant in tables.int4_gemm}
+    variants = {variant.name: variant for variant in tables.variants}
     for path in map(pathlib.Path, _SOURCES.value):
         path.write_text(source(variants[path.stem]))
     if _MANIFEST.value:

@@ -8,7 +8,8 @@ import pathlib
 import pytest
 
 from kernels.generator import generate
-from kernels.generator.variants import Int4GemmVariant, Sm, Tables
+from kernels.generator.facts import Sm
+from kernels.generator.variants import Int4GemmVariant, Tables
 
 _TABLES = pathlib.Path("kernels/tables.json")
 
@@ -98,20 +99,20 @@ def test_impossible_rows_are_refused_in_one_line(
 def test_manifest_lists_every_variant_on_every_sm(tables: Tables) -> None:
     manifest = generate.manifest(tables)
     pairs = {(row["variant"], row["sm"]) for row in manifest["images"] + manifest["excluded"]}
-    assert pairs == {(v.name, sm.name) for v in tables.int4_gemm for sm in tables.sms}
+    assert pairs == {(v.name, sm.name) for v in tables.variants for sm in tables.sms}
     assert all(row["id"] == f"{row['variant']}_sm{row['sm']}" for row in manifest["images"])
     json.dumps(manifest)
 
 
 def test_variant_that_does_not_fit_is_excluded_with_a_reason(tables: Tables) -> None:
     gemm = Int4GemmVariant.from_row(_GEMM_NAME, _GEMM)
-    small = Tables(sms=(_small_sm(gemm.shared_bytes - 1),), int4_gemm=(gemm,))
+    small = Tables(sms=(_small_sm(gemm.shared_bytes - 1),), int4_gemm=(gemm,), attention=())
     manifest = generate.manifest(small)
     assert manifest["images"] == []
     (row,) = manifest["excluded"]
     assert row["id"] == f"{_GEMM_NAME}_sm99"
     assert row["reason"] == "50176 bytes of shared memory, and one CTA may have 50175"
-    exact = Tables(sms=(_small_sm(gemm.shared_bytes),), int4_gemm=(gemm,))
+    exact = Tables(sms=(_small_sm(gemm.shared_bytes),), int4_gemm=(gemm,), attention=())
     assert generate.manifest(exact)["excluded"] == []
 
 

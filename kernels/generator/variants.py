@@ -7,34 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Shared memory that the driver keeps of every resident CTA.
-RESERVED_SHARED_BYTES = 1024
+from kernels.generator.attention_variants import AttentionVariant
+from kernels.generator.facts import (
+    Sm,
+    require,
+    require_range_of_threads,
+    shared_memory_misfit,
+)
 
 GROUP_SIZE = 128
 GEMV_ROWS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Sm:
-    """One row of the table of SMs."""
-
-    name: str
-    arch: str
-    gpu: str
-    sm_count: int
-    shared_per_block: int
-    shared_per_sm: int
-    threads_per_sm: int
-    cuda: tuple[str, ...]
-
-    @classmethod
-    def from_row(cls, name: str, row: Mapping[str, Any]) -> Sm:
-        return cls(name=name, **{**row, "cuda": tuple(row["cuda"])})
-
-
-def _require(condition: bool, name: str, reason: str) -> None:
-    if not condition:
-        raise ValueError(f"{name}: {reason}; change its row in kernels/variants.bzl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +56,10 @@ class Gemv(Int4GemmTile):
         return f"Int4GemvTile<{blocks}, {self.warps_n}, {self.warps_k}, {self.stages}>"
 
     def check(self, name: str) -> None:
-        _require(self.tile_m == GEMV_ROWS, name, f"tile_m is {self.tile_m}, not {GEMV_ROWS}")
-        _require(self.tile_k == GROUP_SIZE, name, f"tile_k is {self.tile_k}, not {GROUP_SIZE}")
-        _require(self.warps_m == 1, name, f"warps_m is {self.warps_m}, not 1")
-        _require(
+        require(self.tile_m == GEMV_ROWS, name, f"tile_m is {self.tile_m}, not {GEMV_ROWS}")
+        require(self.tile_k == GROUP_SIZE, name, f"tile_k is {self.tile_k}, not {GROUP_SIZE}")
+        require(self.warps_m == 1, name, f"warps_m is {self.warps_m}, not 1")
+        require(
             self.tile_n % (16 * self.warps_n) == 0,
             name,
             f"tile_n is {self.tile_n}, not a multiple of 16 * warps_n = {16 * self.warps_n}",
@@ -108,30 +90,30 @@ class Gemm(Int4GemmTile):
         return f"Int4GemmTile<{', '.join(map(str, values + warps))}>"
 
     def check(self, name: str) -> None:
-        _require(
+        require(
             self.tile_k in (64, GROUP_SIZE),
             name,
             f"tile_k is {self.tile_k}, not 64 or {GROUP_SIZE}",
         )
-        _require(self.stages >= 2, name, f"stages is {self.stages}, less than 2")
-        _require(
+        require(self.stages >= 2, name, f"stages is {self.stages}, less than 2")
+        require(
             self.tile_m % (16 * self.warps_m) == 0,
             name,
             f"tile_m is {self.tile_m}, not a multiple of 16 * warps_m = {16 * self.warps_m}",
         )
-        _require(
+        require(
             self.tile_n % (32 * self.warps_n) == 0,
             name,
             f"tile_n is {self.tile_n}, not a multiple of 32 * warps_n = {32 * self.warps_n}",
         )
-        _require(
+        require(
             self.tile_k % (32 * self.warps_k) == 0,
             name,
             f"tile_k is {self.tile_k}, not a multiple of 32 * warps_k = {32 * self.warps_k}",
         )
         # All threads copy whole passes of lines, and a thread keeps its place in the swizzle.
         lines = self.threads // (self.tile_k // 8)
-        _require(
+        require(
             lines % 8 == 0 and self.tile_m % lines == 0 and self.tile_n // 4 % lines == 0,
             name,
             f"{self.threads} threads copy {lines} lines at a time, which must be a multiple of 8"
@@ -145,6 +127,9 @@ KINDS = {"gemv": Gemv, "gemm": Gemm}
 @dataclasses.dataclass(frozen=True)
 class Int4GemmVariant:
     """One kernel of the INT4 groupwise GEMM; `tile` is None for the combine kernel."""
+
+    op = "int4_gemm"
+    params_type = "Int4GemmParams"
 
     name: str
     kind: str
@@ -162,37 +147,40 @@ class Int4GemmVariant:
         if kind == "combine":
             variant = cls(name, kind, fields.pop("threads"), 0, ctas_per_sm, None)
             computed = "int4_combine_f16"
-            _require(not fields, name, f"a combine kernel has no {', '.join(fields)}")
+            require(not fields, name, f"a combine kernel has no {', '.join(fields)}")
         else:
-            _require(kind in KINDS, name, f"kind is {kind}, not one of {', '.join(KINDS)}, combine")
+            require(kind in KINDS, name, f"kind is {kind}, not one of {', '.join(KINDS)}, combine")
             known = [field.name for field in dataclasses.fields(Int4GemmTile)]
-            _require(
+            require(
                 sorted(fields) == sorted(known),
                 name,
                 f"its facts are {', '.join(known)}, not {', '.join(fields)}",
             )
             tile = KINDS[kind](**fields)
             for key, value in fields.items():
-                _require(value >= 1, name, f"{key} is {value}, less than 1")
+                require(value >= 1, name, f"{key} is {value}, less than 1")
             tile.check(name)
             variant = cls(name, kind, tile.threads, tile.shared_bytes, ctas_per_sm, tile)
             computed = tile.name
-        _require(name == computed, name, f"its facts give the name {computed}")
-        _require(
-            variant.threads in range(32, 1025, 32),
-            name,
-            f"threads is {variant.threads}, not a multiple of 32 up to 1024",
-        )
+        require(name == computed, name, f"its facts give the name {computed}")
+        require_range_of_threads(variant.threads, name)
         return variant
+
+    @property
+    def header(self) -> str:
+        return f"kernels/gemm/{self.function}.cuh"
+
+    @property
+    def function(self) -> str:
+        return "int4_combine" if self.tile is None else self.tile.header
+
+    @property
+    def tile_type(self) -> str | None:
+        return None if self.tile is None else self.tile.tile_type
 
     def misfit(self, sm: Sm) -> str | None:
         """Why the variant cannot run on an SM, or None."""
-        if self.shared_bytes > sm.shared_per_block:
-            return (
-                f"{self.shared_bytes} bytes of shared memory, and one CTA may have"
-                f" {sm.shared_per_block}"
-            )
-        return None
+        return shared_memory_misfit(self.shared_bytes, sm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +189,11 @@ class Tables:
 
     sms: tuple[Sm, ...]
     int4_gemm: tuple[Int4GemmVariant, ...]
+    attention: tuple[AttentionVariant, ...]
+
+    @property
+    def variants(self) -> tuple[Int4GemmVariant | AttentionVariant, ...]:
+        return self.int4_gemm + self.attention
 
     @classmethod
     def from_json(cls, text: str) -> Tables:
@@ -211,5 +204,8 @@ class Tables:
             ),
             int4_gemm=tuple(
                 Int4GemmVariant.from_row(name, row) for name, row in tables["int4_gemm"].items()
+            ),
+            attention=tuple(
+                AttentionVariant.from_row(name, row) for name, row in tables["attention"].items()
             ),
         )

@@ -1,0 +1,68 @@
+// Where the tokens of a row go: the one place that reads modes, lengths, starts and positions.
+//
+// Lengths come from the device unchecked, so every value of them has a defined result here, and
+// nothing that follows from it lies outside of a tensor.
+#pragma once
+
+#include "kernels/attention/attention_params.h"
+#include "kernels/fixed_width_types.h"
+
+namespace edge_llm {
+
+struct AttentionRow {
+  int batch;       // index of the row
+  int first_slot;  // slot of token 0; every older slot is visible to all tokens
+  int tokens;      // tokens that have a slot; those behind are invalid
+  bool tree;       // positions come from tree_positions and visibility from tree_mask
+
+  __device__ __forceinline__ int kv_length() const { return tokens > 0 ? first_slot + tokens : 0; }
+};
+
+__device__ __forceinline__ AttentionRow attention_row(const AttentionParams& params, int batch) {
+  const AttentionMode mode = params.mode;
+  const int length = params.context_lengths[batch];
+  const int start = mode == AttentionMode::kPrefill ? 0 : params.start_index[batch];
+
+  // A batch in decode may hold rows whose prompt is a single token: a chunk, whatever the mode.
+  const bool generates = mode == AttentionMode::kDecode || mode == AttentionMode::kTreeDecode;
+  const bool one_token_chunk = generates && params.q_len == 1 && length == 1 && start > 0;
+  const bool counts_total = generates && !one_token_chunk;  // length includes the older slots
+
+  AttentionRow row;
+  row.batch = batch;
+  row.tree = mode == AttentionMode::kTreeDecode && !one_token_chunk;
+  const int64_t first = counts_total ? static_cast<int64_t>(length) - params.q_len : start;
+  const int wanted = counts_total ? params.q_len : min(length, params.q_len);
+  // Where positions are slots, those past the RoPE table end the row too.
+  const int end = row.tree ? params.capacity : min(params.capacity, params.rope_positions);
+  const bool inside = first >= 0 && first <= end && wanted > 0;
+  row.first_slot = inside ? static_cast<int>(first) : 0;
+  row.tokens = inside ? min(wanted, end - row.first_slot) : 0;
+  return row;
+}
+
+// The RoPE position of a token, or -1 where the token is invalid: it gets no cache slot's worth of
+// K and V, nobody sees it, and its output is zero.
+__device__ __forceinline__ int token_position(const AttentionParams& params,
+                                              const AttentionRow& row, int token) {
+  if (token >= row.tokens) return -1;
+  if (!row.tree) return row.first_slot + token;
+  const int position =
+      params.tree_positions[static_cast<int64_t>(row.batch) * params.q_len + token];
+  return position < params.rope_positions ? max(position, -1) : -1;
+}
+
+// First byte of K (0) or V (1) of one head of a row in the cache.
+__device__ __forceinline__ char* cache_head(const AttentionParams& params, int batch, int k_or_v,
+                                            int kv_head) {
+  const int64_t head = (2 * static_cast<int64_t>(batch) + k_or_v) * params.num_kv_heads + kv_head;
+  return static_cast<char*>(params.kv_cache) + head * params.capacity * params.head_size * 2;
+}
+
+// Index of (batch, token, Q head) in q and output, in heads.
+__device__ __forceinline__ int64_t q_head_index(const AttentionParams& params, int batch,
+                                                int64_t token, int head) {
+  return (static_cast<int64_t>(batch) * params.q_len + token) * params.num_q_heads + head;
+}
+
+}  // namespace edge_llm

@@ -1,0 +1,205 @@
+// softmax(Q K^T / sqrt(D)) V over tiles of K and V, in one pass (FlashAttention): scores of a tile
+// stay in registers, and sums are rescaled whenever the largest score of a row grows.
+#pragma once
+
+#include "kernels/attention/attention_tile.cuh"
+#include "kernels/fixed_width_types.h"
+#include "kernels/ptx/cp_async.cuh"
+#include "kernels/ptx/ex2.cuh"
+#include "kernels/ptx/half2.cuh"
+#include "kernels/ptx/ldmatrix.cuh"
+#include "kernels/ptx/mma.cuh"
+
+namespace edge_llm {
+
+__device__ __forceinline__ float masked_score() { return __int_as_float(0xff800000); }  // -infinity
+
+// exp(x / sqrt(head_size)) == exp2(x * softmax_scale(head_size))
+__device__ __forceinline__ float softmax_scale(int head_size) {
+  constexpr float kLog2E = 1.4426950408889634f;
+  return kLog2E * rsqrtf(static_cast<float>(head_size));
+}
+
+// exp2((score - maximum) * scale). The difference is taken first: it is exact for the maximum, so
+// that no probability exceeds 1 however large the scores are. Where all is masked, all is 0.
+__device__ __forceinline__ float softmax_weight(float score, float maximum, float scale) {
+  return ptx::ex2_approx((score - (maximum == masked_score() ? 0.f : maximum)) * scale);
+}
+
+template <class Tile>
+using AttentionScores = float[Tile::kBlocksM][Tile::kWarpKv / 8][4];
+
+// The running result of one warp; [2] are the rows lane / 4 and lane / 4 + 8 of a block.
+template <class Tile>
+struct AttentionSums {
+  float output[Tile::kBlocksM][Tile::kHeadSize / 8][4];  // sum of weight * V
+  float weight[Tile::kBlocksM][2];                       // sum of weights, of this lane's slots
+  float maximum[Tile::kBlocksM][2];                      // largest score, of the warp's slots
+
+  __device__ __forceinline__ AttentionSums() : output{}, weight{} {
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocksM; ++block) {
+      maximum[block][0] = maximum[block][1] = masked_score();
+    }
+  }
+};
+
+// scores = Q K^T of one tile.
+template <class Tile>
+__device__ __forceinline__ void multiply_q_k(uint32_t q, uint32_t k,
+                                             const AttentionWarp<Tile>& warp,
+                                             AttentionScores<Tile>& scores) {
+  const int row = warp.lane % 8;  // of the 8 x 8 matrix whose row this lane addresses
+  const int matrix = warp.lane / 8;
+#pragma unroll
+  for (int step = 0; step < Tile::kHeadSize / 16; ++step) {
+    uint32_t a[Tile::kBlocksM][4];
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocksM; ++block) {
+      const int line = warp.m + 16 * block + 8 * (matrix % 2) + row;
+      ptx::ldmatrix_x4(a[block], q + head_offset<Tile>(line, 2 * step + matrix / 2));
+    }
+#pragma unroll
+    for (int pair = 0; pair < Tile::kWarpKv / 16; ++pair) {
+      uint32_t b[4];  // K^T of 16 slots
+      const int line = warp.kv * Tile::kWarpKv + 16 * pair + 8 * (matrix / 2) + row;
+      ptx::ldmatrix_x4(b, k + head_offset<Tile>(line, 2 * step + matrix % 2));
+#pragma unroll
+      for (int block = 0; block < Tile::kBlocksM; ++block) {
+        ptx::mma_m16n8k16(scores[block][2 * pair], a[block], b[0], b[1]);
+        ptx::mma_m16n8k16(scores[block][2 * pair + 1], a[block], b[2], b[3]);
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ float quad_max(float value) {
+  value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 1));
+  return fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 2));
+}
+
+__device__ __forceinline__ float quad_sum(float value) {
+  value += __shfl_xor_sync(0xffffffffu, value, 1);
+  return value + __shfl_xor_sync(0xffffffffu, value, 2);
+}
+
+// Turns scores into weights and rescales the sums to the new maximum.
+template <class Tile>
+__device__ __forceinline__ void softmax_tile(float scale, AttentionScores<Tile>& scores,
+                                             AttentionSums<Tile>& sums) {
+#pragma unroll
+  for (int block = 0; block < Tile::kBlocksM; ++block) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float maximum = sums.maximum[block][half];
+#pragma unroll
+      for (int slots = 0; slots < Tile::kWarpKv / 8; ++slots) {
+        const float* score = &scores[block][slots][2 * half];
+        maximum = fmaxf(maximum, fmaxf(score[0], score[1]));
+      }
+      maximum = quad_max(maximum);
+      const float rescale = softmax_weight(sums.maximum[block][half], maximum, scale);
+      sums.maximum[block][half] = maximum;
+      float& weight = sums.weight[block][half];
+      weight *= rescale;
+#pragma unroll
+      for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
+        sums.output[block][dims][2 * half] *= rescale;
+        sums.output[block][dims][2 * half + 1] *= rescale;
+      }
+#pragma unroll
+      for (int slots = 0; slots < Tile::kWarpKv / 8; ++slots) {
+        float* score = &scores[block][slots][2 * half];
+        score[0] = softmax_weight(score[0], maximum, scale);
+        score[1] = softmax_weight(score[1], maximum, scale);
+        weight += score[0] + score[1];
+      }
+    }
+  }
+}
+
+// sums.output += weights * V of one tile. Accumulators of Q K^T are, as pairs of FP16, already the
+// A fragments of this product.
+template <class Tile>
+__device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWarp<Tile>& warp,
+                                                   const AttentionScores<Tile>& weights,
+                                                   AttentionSums<Tile>& sums) {
+  const int row = warp.lane % 8;
+  const int matrix = warp.lane / 8;
+#pragma unroll
+  for (int step = 0; step < Tile::kWarpKv / 16; ++step) {
+    uint32_t a[Tile::kBlocksM][4];
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocksM; ++block) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float* pair = &weights[block][2 * step + i / 2][i % 2 * 2];
+        a[block][i] = ptx::cvt_f16x2_f32(pair[0], pair[1]);
+      }
+    }
+#pragma unroll
+    for (int pair = 0; pair < Tile::kHeadSize / 16; ++pair) {
+      uint32_t b[4];  // V of 16 dimensions
+      const int line = warp.kv * Tile::kWarpKv + 16 * step + 8 * (matrix % 2) + row;
+      ptx::ldmatrix_x4_trans(b, v + head_offset<Tile>(line, 2 * pair + matrix / 2));
+#pragma unroll
+      for (int block = 0; block < Tile::kBlocksM; ++block) {
+        ptx::mma_m16n8k16(sums.output[block][2 * pair], a[block], b[0], b[1]);
+        ptx::mma_m16n8k16(sums.output[block][2 * pair + 1], a[block], b[2], b[3]);
+      }
+    }
+  }
+}
+
+// Attends to the tiles [first_tile, last_tile) of the KV range. q_source(row), k_source(slot) and
+// v_source(slot) say where heads lie; mask(tile, scores) masks the scores of a tile.
+template <class Tile, class QSource, class KSource, class VSource, class Mask>
+__device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile>& warp,
+                                       int first_tile, int last_tile, const QSource& q_source,
+                                       const KSource& k_source, const VSource& v_source,
+                                       const Mask& mask, AttentionSums<Tile>& sums) {
+  const uint32_t stages = shared + Tile::kQBytes;
+  const float scale = softmax_scale(Tile::kHeadSize);
+  const auto load = [&](int stage, int tile) {
+    const int first_slot = tile * Tile::kTileKv;
+    const uint32_t k = stages + stage * Tile::kStageBytes;
+    load_heads<Tile, Tile::kTileKv>(k, [&](int slot) { return k_source(first_slot + slot); });
+    load_heads<Tile, Tile::kTileKv>(k + Tile::kKvBytes,
+                                    [&](int slot) { return v_source(first_slot + slot); });
+  };
+
+  // One commit per tile, even where nothing is left to load: then "all but the newest
+  // kStages - 2 groups have landed" means the same tile in every iteration.
+  if (first_tile < last_tile) load_heads<Tile, Tile::kTileQ>(shared, q_source);
+#pragma unroll
+  for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
+    if (first_tile + stage < last_tile) load(stage, first_tile + stage);
+    ptx::cp_async_commit_group();
+  }
+
+  int stage = 0;
+#pragma unroll 1  // one tile is enough work to schedule
+  for (int tile = first_tile; tile < last_tile; ++tile) {
+    ptx::cp_async_wait_group<Tile::kStages - 2>();
+    __syncthreads();  // the tile is there for all, and all have read the stage loaded next
+    const int ahead = tile + Tile::kStages - 1;
+    const int ahead_stage = stage == 0 ? Tile::kStages - 1 : stage - 1;
+    if (ahead < last_tile) load(ahead_stage, ahead);
+    ptx::cp_async_commit_group();
+
+    const uint32_t k = stages + stage * Tile::kStageBytes;
+    AttentionScores<Tile> scores = {};
+    multiply_q_k<Tile>(shared, k, warp, scores);
+    mask(tile, scores);
+    softmax_tile<Tile>(scale, scores, sums);
+    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scores, sums);
+    stage = stage == Tile::kStages - 1 ? 0 : stage + 1;
+  }
+#pragma unroll
+  for (int block = 0; block < Tile::kBlocksM; ++block) {
+    sums.weight[block][0] = quad_sum(sums.weight[block][0]);
+    sums.weight[block][1] = quad_sum(sums.weight[block][1]);
+  }
+}
+
+}  // namespace edge_llm

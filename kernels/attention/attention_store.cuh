@@ -1,0 +1,54 @@
+// The end of the attention kernels: sums to the output, or to the partial results of a split.
+#pragma once
+
+#include "kernels/attention/attention_params.h"
+#include "kernels/attention/attention_partials.cuh"
+#include "kernels/attention/attention_softmax.cuh"
+#include "kernels/attention/attention_tile.cuh"
+#include "kernels/fixed_width_types.h"
+#include "kernels/ptx/half2.cuh"
+
+namespace edge_llm {
+
+// What the sums of a row are divided by, as a factor: 0 for an invalid token and for one that sees
+// nothing. NaN stays NaN.
+__device__ __forceinline__ float output_factor(float weight, bool valid) {
+  return !valid || weight == 0.f ? 0.f : 1.f / weight;
+}
+
+// Stores one row of a warp's sums, head_size f16, times `factor`; zeros where that is 0, whatever
+// the sums are.
+template <class Tile>
+__device__ __forceinline__ void store_output(void* output, int64_t head_index,
+                                             const AttentionWarp<Tile>& warp,
+                                             const AttentionSums<Tile>& sums, int block, int half,
+                                             float factor) {
+  uint32_t* head =
+      static_cast<uint32_t*>(output) + head_index * (Tile::kHeadSize / 2) + warp.lane % 4;
+#pragma unroll
+  for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
+    const float* sum = &sums.output[block][dims][2 * half];
+    const uint32_t pair = ptx::cvt_f16x2_f32(sum[0] * factor, sum[1] * factor);
+    head[dims * 4] = factor == 0.f ? 0 : pair;
+  }
+}
+
+// Stores one row of a warp's sums as the partial result of a split; `weight` is the row's.
+template <class Tile>
+__device__ __forceinline__ void store_partial(const AttentionParams& params, int split,
+                                              int64_t head_index, const AttentionWarp<Tile>& warp,
+                                              const AttentionSums<Tile>& sums, int block, int half,
+                                              float weight) {
+  const int quad_lane = warp.lane % 4;
+  if (quad_lane == 0) {
+    *partial_state(params, split, head_index) = {sums.maximum[block][half], weight};
+  }
+  float2* head = reinterpret_cast<float2*>(partial_output(params, split, head_index)) + quad_lane;
+#pragma unroll
+  for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
+    const float* sum = &sums.output[block][dims][2 * half];
+    head[dims * 4] = {sum[0], sum[1]};
+  }
+}
+
+}  // namespace edge_llm

@@ -1,0 +1,161 @@
+"""The rows of ATTENTION_VARIANTS, checked, with the facts that follow from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from kernels.generator.facts import Sm, require, require_range_of_threads, shared_memory_misfit
+
+# Bits of a row of the tile for each tree token, and as many for the tokens that are valid.
+_MASK_BYTES = 128 // 8
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionTile:
+    """The tile of a prefill or decode variant: AttentionTile in attention_tile.cuh."""
+
+    head_size: int
+    blocks_m: int
+    warps_m: int
+    warps_kv: int
+    tile_kv: int
+    stages: int
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps_m * self.warps_kv
+
+    @property
+    def tile_q(self) -> int:
+        return 16 * self.blocks_m * self.warps_m
+
+    @property
+    def shared_bytes(self) -> int:
+        return (self.tile_q + 2 * self.stages * self.tile_kv) * self.head_size * 2
+
+    @property
+    def arguments(self) -> str:
+        return ", ".join(map(str, dataclasses.astuple(self)))
+
+    def check(self, name: str) -> None:
+        require(
+            self.head_size % 16 == 0,
+            name,
+            f"head_size is {self.head_size}, not a multiple of 16",
+        )
+        require(self.stages >= 2, name, f"stages is {self.stages}, less than 2")
+        require(
+            self.tile_kv % (16 * self.warps_kv) == 0,
+            name,
+            f"tile_kv is {self.tile_kv}, not a multiple of 16 * warps_kv = {16 * self.warps_kv}",
+        )
+
+
+class Prefill(AttentionTile):
+    """Many tokens of one Q head."""
+
+    @property
+    def name(self) -> str:
+        return f"attention_prefill_f16_d{self.head_size}"
+
+    @property
+    def tile_type(self) -> str:
+        return f"AttentionTile<{self.arguments}>"
+
+    def check(self, name: str) -> None:
+        super().check(name)
+        require(self.warps_kv == 1, name, f"warps_kv is {self.warps_kv}, not 1")
+
+
+class Decode(AttentionTile):
+    """Few tokens of all Q heads that share a KV head: AttentionDecodeTile."""
+
+    @property
+    def name(self) -> str:
+        return f"attention_decode_f16_d{self.head_size}_m{self.tile_q}"
+
+    @property
+    def shared_bytes(self) -> int:
+        return super().shared_bytes + (self.tile_q + 1) * _MASK_BYTES
+
+    @property
+    def tile_type(self) -> str:
+        return f"AttentionDecodeTile<{self.arguments}>"
+
+    def check(self, name: str) -> None:
+        super().check(name)
+        # The results of the other warps along the KV range meet where K and V were.
+        merged = (self.warps_kv - 1) * self.tile_q * (self.head_size + 4) * 4
+        stages = 2 * self.stages * self.tile_kv * self.head_size * 2
+        require(
+            merged <= stages,
+            name,
+            f"the results of its warps take {merged} bytes and its stages {stages}",
+        )
+
+
+_TILED = {"prefill": Prefill, "decode": Decode}
+_UNTILED = ("rope", "combine")
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionVariant:
+    """One attention kernel; `tile` is None for rope and combine, which serve every head size."""
+
+    op = "attention"
+    params_type = "AttentionParams"
+
+    name: str
+    kind: str
+    threads: int
+    shared_bytes: int
+    ctas_per_sm: int
+    tile: Prefill | Decode | None
+
+    @classmethod
+    def from_row(cls, name: str, row: Mapping[str, Any]) -> AttentionVariant:
+        """Checks a row; raises ValueError with the name, the value and what is allowed."""
+        fields = dict(row)
+        kind = fields.pop("kind")
+        ctas_per_sm = fields.pop("ctas_per_sm")
+        kinds = (*_TILED, *_UNTILED)
+        require(kind in kinds, name, f"kind is {kind}, not one of {', '.join(kinds)}")
+        known = ["threads"]
+        if kind in _TILED:
+            known = [field.name for field in dataclasses.fields(AttentionTile)]
+        require(
+            sorted(fields) == sorted(known),
+            name,
+            f"its facts are {', '.join(known)}, not {', '.join(fields)}",
+        )
+        for key, value in fields.items():
+            require(value >= 1, name, f"{key} is {value}, less than 1")
+        if kind in _TILED:
+            tile = _TILED[kind](**fields)
+            tile.check(name)
+            variant = cls(name, kind, tile.threads, tile.shared_bytes, ctas_per_sm, tile)
+            computed = tile.name
+        else:
+            variant = cls(name, kind, fields["threads"], 0, ctas_per_sm, None)
+            computed = f"attention_{kind}_f16"
+        require(name == computed, name, f"its facts give the name {computed}")
+        require_range_of_threads(variant.threads, name)
+        return variant
+
+    @property
+    def header(self) -> str:
+        return f"kernels/attention/{self.function}.cuh"
+
+    @property
+    def function(self) -> str:
+        return f"attention_{self.kind}"
+
+    @property
+    def tile_type(self) -> str | None:
+        return None if self.tile is None else self.tile.tile_type
+
+    def misfit(self, sm: Sm) -> str | None:
+        """Why the variant cannot run on an SM, or None."""
+        return shared_memory_misfit(self.shared_bytes, sm)
