@@ -1,5 +1,7 @@
 #include "plugins/adapter/tensors.h"
 
+#include <string>
+
 #include "plugins/runtime/status.h"
 
 namespace edge_llm {
@@ -17,18 +19,6 @@ std::string names(const TensorRule* rules, int32_t count) {
 }
 
 }  // namespace
-
-std::string text(const abi::v10::Dims& dims) {
-  std::string extents;
-  for (int i = 0; i < std::clamp(dims.nbDims, 0, abi::kMaxDims); ++i) {
-    extents += concat(i == 0 ? "" : ", ", dims.d[i]);
-  }
-  return "[" + extents + "]";
-}
-
-bool equal(const abi::v10::Dims& a, const abi::v10::Dims& b) {
-  return a.nbDims == b.nbDims && std::equal(a.d, a.d + b.nbDims, b.d);
-}
 
 void check_counts(const Signature& signature, int32_t inputs, int32_t outputs) {
   if (inputs != signature.input_count || outputs != signature.output_count) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
-#include <string>
 
 #include "plugins/abi/types.h"
 
@@ -60,11 +59,6 @@ abi::v10::PluginTensorDesc widen(const abi::DynamicPluginTensorDescOf<Dims>& dyn
   desc.dims = widen(dynamic.max);
   return desc;
 }
-
-// "[2, 3, 192]"
-std::string text(const abi::v10::Dims& dims);
-
-bool equal(const abi::v10::Dims& a, const abi::v10::Dims& b);
 
 // Throws unless the counts are those of the signature.
 void check_counts(const Signature& signature, int32_t inputs, int32_t outputs);

@@ -1,9 +1,8 @@
 #include "plugins/attention/attention_shapes.h"
 
-#include <initializer_list>
-#include <limits>
 #include <string>
 
+#include "plugins/adapter/shapes.h"
 #include "plugins/runtime/status.h"
 
 namespace edge_llm {
@@ -23,48 +22,13 @@ constexpr int32_t kInputsWithoutTree = 5;
 
 constexpr int64_t kMaxTreeSize = 128;  // tokens; the kernels keep four mask words per token
 
-// What one extent of a tensor must be: a number, or anything from `least` on under a letter.
-struct Extent {
-  Extent(int64_t value) : value(value) {}
-  Extent(const char* letter, int64_t least) : letter(letter), least(least) {}
-
-  bool admits(int64_t extent) const {
-    return letter == nullptr ? extent == value
-                             : extent >= least && extent <= std::numeric_limits<int32_t>::max();
-  }
-  std::string text() const {
-    if (letter == nullptr) return std::to_string(value);
-    return least == 0 ? letter : concat(letter, " >= ", least);
-  }
-
-  const char* letter = nullptr;
-  int64_t value = 0;
-  int64_t least = 0;
-};
-using Extents = std::initializer_list<Extent>;
-
-bool matches(const abi::v10::Dims& shape, Extents required) {
-  if (shape.nbDims != static_cast<int32_t>(required.size())) return false;
-  const int64_t* extent = shape.d;
-  for (const Extent& wanted : required) {
-    if (!wanted.admits(*extent++)) return false;
-  }
-  return true;
-}
-
-std::string text(Extents required) {
-  std::string list;
-  for (const Extent& extent : required) list += (list.empty() ? "" : ", ") + extent.text();
-  return "[" + list + "]";
-}
-
 std::string heads_text(const AttentionConfig& config) {
   return concat("num_q_heads = ", config.num_q_heads, ", num_kv_heads = ", config.num_kv_heads,
                 ", head_size = ", config.head_size);
 }
 
 void expect(const AttentionConfig& config, const char* name, const abi::v10::Dims& shape,
-            Extents required) {
+            ShapePattern required) {
   if (matches(shape, required)) return;
   fail(name, " has shape ", text(shape), "; ", text(required), " is required by ",
        heads_text(config));
@@ -73,7 +37,7 @@ void expect(const AttentionConfig& config, const char* name, const abi::v10::Dim
 void check_qkv(const AttentionConfig& config, const abi::v10::Dims& qkv) {
   const Extent b("B", 0), s("S", 0);
   const int64_t heads = config.packed_heads(), head_size = config.head_size;
-  const Extents flat{b, s, heads * head_size}, split{b, s, heads, head_size};
+  const ShapePattern flat{b, s, heads * head_size}, split{b, s, heads, head_size};
   if (matches(qkv, flat) || matches(qkv, split)) return;
   fail("PackedQKV has shape ", text(qkv), "; ", text(flat), " or ", text(split), " is required by ",
        heads_text(config));

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "plugins/adapter/shapes.h"
 #include "plugins/runtime/status.h"
 
 namespace edge_llm {
@@ -30,17 +31,16 @@ int64_t int4_gemm_rows(const abi::v10::Dims& x) {
 int64_t checked_int4_gemm_rows(const Int4GemmConfig& config, const Shapes& shapes) {
   const abi::v10::Dims& x = shapes.inputs[kX];
   const int64_t rows = int4_gemm_rows(x);
-  const auto expect = [&](const char* name, const abi::v10::Dims& shape,
-                          const abi::v10::Dims& required) {
-    if (equal(shape, required)) return;
+  const auto expect = [&](const char* name, const abi::v10::Dims& shape, ShapePattern required) {
+    if (matches(shape, required)) return;
     fail(name, " has shape ", text(shape), "; ", text(required),
          " is required by gemm_n = ", config.n, ", gemm_k = ", config.k,
          ", group_size = ", config.group_size);
   };
-  expect("GEMMInput", x, {3, {x.d[0], x.d[1], config.k}});
-  expect("Int4Weights", shapes.inputs[kWeights], {2, {config.n / 2, config.k}});
-  expect("ScalingFactors", shapes.inputs[kScales], {2, {config.groups(), config.n}});
-  expect("output", shapes.outputs[0], {3, {x.d[0], x.d[1], config.n}});
+  expect("GEMMInput", x, {x.d[0], x.d[1], config.k});
+  expect("Int4Weights", shapes.inputs[kWeights], {config.n / 2, config.k});
+  expect("ScalingFactors", shapes.inputs[kScales], {config.groups(), config.n});
+  expect("output", shapes.outputs[0], {x.d[0], x.d[1], config.n});
   return rows;
 }
 

@@ -20,6 +20,12 @@ std::map<CUdevice_attribute, int> device_attributes  // guarded by mutex
        {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 0},
        {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 108}};
 
+struct Copy {
+  CUdeviceptr to, from;
+  size_t bytes;
+};
+Copy last_copy{};  // guarded by mutex
+
 CUresult record(const char* function) {
   std::lock_guard<std::mutex> lock(mutex);
   ++calls[function];
@@ -45,6 +51,14 @@ FAKE_EXPORT void fake_driver_set_sm(int sm) {
   std::lock_guard<std::mutex> lock(mutex);
   device_attributes[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] = sm / 10;
   device_attributes[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR] = sm % 10;
+}
+
+// The arguments of the latest copy on the device.
+FAKE_EXPORT void fake_driver_last_copy(CUdeviceptr* to, CUdeviceptr* from, size_t* bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
+  *to = last_copy.to;
+  *from = last_copy.from;
+  *bytes = last_copy.bytes;
 }
 
 #define FAKE_CUDA(...) FAKE_EXPORT CUresult CUDAAPI __VA_ARGS__
@@ -86,6 +100,13 @@ FAKE_CUDA(cuKernelSetAttribute(CUfunction_attribute, int, CUkernel, CUdevice)) {
 FAKE_CUDA(cuKernelGetFunction(CUfunction* function, CUkernel kernel)) {
   *function = reinterpret_cast<CUfunction>(kernel);
   return record("cuKernelGetFunction");
+}
+
+FAKE_CUDA(cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream)) {
+  const CUresult result = record("cuMemcpyDtoDAsync");
+  std::lock_guard<std::mutex> lock(mutex);
+  last_copy = {to, from, bytes};
+  return result;
 }
 
 FAKE_CUDA(cuLaunchKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,

@@ -159,7 +159,7 @@ TEST(SplitPlanWithoutWorkspaceIsRefused) {
     Tensors t{{{1, 1, 16384}}, {{4, 16384}, abi::DataType::kInt8}, {{128, 8}}, {{1, 1, 8}}};
     EXPECT_GT(plugin->workspace(t), 0u);
     Pointers pointers = int4_pointers();
-    EXPECT_EQ(plugin->enqueue(t, pointers), 0);
+    EXPECT_EQ(refusal(*plugin, t, pointers), "");
     pointers.workspace = nullptr;
     EXPECT_NE(plugin->enqueue(t, pointers), 0);
     EXPECT_LAST_ERROR("workspace is a null pointer");
@@ -174,10 +174,10 @@ TEST(ZeroRowsSucceedWithoutALaunch) {
   for (const Interface& layout : all_interfaces(kLibrary)) {
     const auto plugin = attached(layout, int4_fields());
     const int launches = driver_calls("cuLaunchKernel");
-    EXPECT_EQ(plugin->enqueue(int4_tensors(0, 7), none), 0);
-    EXPECT_EQ(plugin->enqueue(int4_tensors(7, 0), none), 0);
+    EXPECT_EQ(refusal(*plugin, int4_tensors(0, 7), none), "");
+    EXPECT_EQ(refusal(*plugin, int4_tensors(7, 0), none), "");
     EXPECT_EQ(driver_calls("cuLaunchKernel"), launches);
-    EXPECT_EQ(plugin->enqueue(int4_tensors(1, 1), int4_pointers()), 0);
+    EXPECT_EQ(refusal(*plugin, int4_tensors(1, 1), int4_pointers()), "");
     EXPECT_GT(driver_calls("cuLaunchKernel"), launches);
   }
 }
@@ -188,7 +188,7 @@ TEST(CloneOfAnAttachedPluginOutlivesItAndLoadsNothing) {
     const int loads = driver_calls("cuLibraryLoadData");
     const auto clone = plugin->clone();
     plugin.reset();
-    EXPECT_EQ(clone->enqueue(int4_tensors(1, 5), int4_pointers()), 0);
+    EXPECT_EQ(refusal(*clone, int4_tensors(1, 5), int4_pointers()), "");
     EXPECT_EQ(driver_calls("cuLibraryLoadData"), loads);
   }
 }
@@ -200,7 +200,7 @@ TEST(RestoredPluginHasTheFieldsOfTheStoredOne) {
     EXPECT_EQ(plugin->version(), layout.version);
     use_fake_driver();
     ASSERT_TRUE(plugin->attach());
-    EXPECT_EQ(plugin->enqueue(int4_tensors(2, 3), int4_pointers()), 0);
+    EXPECT_EQ(refusal(*plugin, int4_tensors(2, 3), int4_pointers()), "");
   }
 }
 
@@ -236,7 +236,7 @@ TEST(EightThreadsCreateCloneAndEnqueueAtOnce) {
         EXPECT_TRUE(plugin->attach());
         const auto clone = plugin->clone();
         plugin.reset();
-        EXPECT_EQ(clone->enqueue(int4_tensors(1 + thread, 1 + round), int4_pointers()), 0);
+        EXPECT_EQ(refusal(*clone, int4_tensors(1 + thread, 1 + round), int4_pointers()), "");
         EXPECT_NE(clone->enqueue(int4_tensors(-1, thread), int4_pointers()), 0);
         EXPECT_LAST_ERROR("GEMMInput has shape [-1, " + std::to_string(thread) + ", 192]");
       }

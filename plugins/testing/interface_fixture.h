@@ -50,4 +50,9 @@ inline std::unique_ptr<Plugin> attached(const Interface& layout, const Fields& f
   return plugin;
 }
 
+// Empty when the call succeeds, else the library's message.
+inline std::string refusal(Plugin& plugin, const Tensors& tensors, const Pointers& pointers) {
+  return plugin.enqueue(tensors, pointers) == 0 ? "" : "refused: " + last_error();
+}
+
 }  // namespace edge_llm::testing
