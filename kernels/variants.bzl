@@ -53,8 +53,23 @@ INT4_GEMM_VARIANTS = {
 #   tile_kv      slots of one step
 #   stages       steps in flight in shared memory
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
+# Left out: decode tiles of 64 rows for the head sizes of models without published draft heads
+# (32, 80, 96, 256), whose trees take more tiles of 16 rows; each would add 0.5 MB of images.
 ATTENTION_VARIANTS = {
     "attention_rope_f16": {"kind": "rope", "threads": 256, "ctas_per_sm": 4},
+    "attention_prefill_f16_d32": {"kind": "prefill", "head_size": 32, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d64": {"kind": "prefill", "head_size": 64, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d80": {"kind": "prefill", "head_size": 80, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d96": {"kind": "prefill", "head_size": 96, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d128": {"kind": "prefill", "head_size": 128, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d256": {"kind": "prefill", "head_size": 256, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 1},
+    "attention_decode_f16_d32_m16": {"kind": "decode", "head_size": 32, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d64_m16": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d80_m16": {"kind": "decode", "head_size": 80, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d96_m16": {"kind": "decode", "head_size": 96, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d128_m16": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d256_m16": {"kind": "decode", "head_size": 256, "blocks_m": 1, "warps_m": 1, "warps_kv": 2, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d64_m64": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d128_m64": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }

@@ -17,7 +17,7 @@ __device__ __forceinline__ void attention_combine(const AttentionParams& params)
   const int64_t quad = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t head = quad / head_quads;
   if (head >= output_heads(params)) return;
-  const int in_head = static_cast<int>(quad - head * head_quads);
+  const int64_t in_head = quad - head * head_quads;
 
   float maximum = masked_score();
   for (int split = 0; split < params.splits; ++split) {

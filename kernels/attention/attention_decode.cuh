@@ -79,20 +79,14 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
 
   const auto q_source = [&](int tile_row) {
     const int64_t index = rows.head_index(params, row.batch, tile_row);
-    return HeadSource{static_cast<const char*>(params.q) + index * Tile::kHeadBytes,
-                      rows.exists(tile_row)};
+    return rows.exists(tile_row) ? static_cast<const char*>(params.q) + index * Tile::kHeadBytes
+                                 : nullptr;
   };
-  // Nothing is read of slots past the row, nor of those that a tree's invalid tokens left: the
-  // product of a weight 0 and NaN is NaN.
-  const char* k = cache_head(params, row.batch, 0, rows.kv_head);
-  const char* v = cache_head(params, row.batch, 1, rows.kv_head);
+  // An invalid token of a tree leaves its slot as it was.
   const int slots = row.kv_length();
-  const auto slot_of = [&](const char* heads) {
-    return [&, heads](int slot) {
-      const int token = slot - row.first_slot;
-      const bool valid = slot < slots && (token < 0 || visibility.token_valid(token));
-      return HeadSource{heads + static_cast<int64_t>(slot) * Tile::kHeadBytes, valid};
-    };
+  const auto valid = [&](int slot) {
+    const int token = slot - row.first_slot;
+    return slot < slots && (token < 0 || visibility.token_valid(token));
   };
   const auto mask = [&](int tile, AttentionScores<Tile>& scores) {
     // Token of the warp's first slot, negative for an older one.
@@ -103,13 +97,14 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int tile_row = warp.row(block, half);
+        uint32_t bits = 0;  // of 32 slots
 #pragma unroll
         for (int eight = 0; eight < Tile::kWarpKv / 8; ++eight) {
-          const uint32_t bits =
-              visibility.slots(tile_row, first + 8 * eight) >> (warp.lane % 4 * 2);
+          if (eight % 4 == 0) bits = visibility.slots(tile_row, first + 8 * eight);
+          const uint32_t pair = bits >> (eight % 4 * 8 + warp.lane % 4 * 2);
           float* score = &scores[block][eight][2 * half];
-          if ((bits & 1) == 0) score[0] = masked_score();
-          if ((bits & 2) == 0) score[1] = masked_score();
+          if ((pair & 1) == 0) score[0] = masked_score();
+          if ((pair & 2) == 0) score[1] = masked_score();
         }
       }
     }
@@ -118,7 +113,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   AttentionSums<Tile> sums;
   const DecodeRange range(slots, Tile::kTileKv, blockIdx.y, params.splits);
   attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, q_source,
-               slot_of(k), slot_of(v), mask, sums);
+               kv_heads(params, row.batch, rows.kv_head), valid, mask, sums);
   if constexpr (Tile::kWarpsKv > 1) {
     merge_warps<Tile>(reinterpret_cast<float4*>(shared_tiles + Tile::kQBytes), warp, sums);
     if (warp.kv > 0) return;

@@ -59,6 +59,16 @@ __device__ __forceinline__ char* cache_head(const AttentionParams& params, int b
   return static_cast<char*>(params.kv_cache) + head * params.capacity * params.head_size * 2;
 }
 
+// The K and V of one head of a row.
+struct KvHeads {
+  const char* k;  // f16 [capacity, head_size]
+  const char* v;
+};
+
+__device__ __forceinline__ KvHeads kv_heads(const AttentionParams& params, int batch, int kv_head) {
+  return {cache_head(params, batch, 0, kv_head), cache_head(params, batch, 1, kv_head)};
+}
+
 // Index of (batch, token, Q head) in q and output, in heads.
 __device__ __forceinline__ int64_t q_head_index(const AttentionParams& params, int batch,
                                                 int64_t token, int head) {

@@ -30,16 +30,9 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
 
   const auto q_source = [&](int token) {
     const int64_t index = q_head_index(params, row.batch, first_token + token, head);
-    return HeadSource{static_cast<const char*>(params.q) + index * Tile::kHeadBytes,
-                      token < tokens};
+    return token < tokens ? static_cast<const char*>(params.q) + index * Tile::kHeadBytes : nullptr;
   };
-  const char* k = cache_head(params, row.batch, 0, kv_head);
-  const char* v = cache_head(params, row.batch, 1, kv_head);
-  const auto slot_of = [&](const char* heads) {
-    return [heads, slots](int slot) {
-      return HeadSource{heads + static_cast<int64_t>(slot) * Tile::kHeadBytes, slot < slots};
-    };
-  };
+  const auto valid = [&](int slot) { return slot < slots; };
   const auto mask = [&](int tile, AttentionScores<Tile>& scores) {
     const int first_slot = tile * Tile::kTileKv;
     if (first_slot + Tile::kTileKv <= newest + warp.m + 1) return;  // all rows see all of it
@@ -47,7 +40,7 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
     for (int block = 0; block < Tile::kBlocksM; ++block) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int last_visible = newest + warp.row(block, half) - first_slot;
+        const int last_visible = newest - first_slot + warp.row(block, half);
 #pragma unroll
         for (int eight = 0; eight < Tile::kWarpKv / 8; ++eight) {
 #pragma unroll
@@ -62,8 +55,8 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
 
   AttentionSums<Tile> sums;
   const int tiles = (slots + Tile::kTileKv - 1) / Tile::kTileKv;
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, q_source, slot_of(k), slot_of(v),
-               mask, sums);
+  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, q_source,
+               kv_heads(params, row.batch, kv_head), valid, mask, sums);
 
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {

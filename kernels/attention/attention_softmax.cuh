@@ -2,6 +2,7 @@
 // stay in registers, and sums are rescaled whenever the largest score of a row grows.
 #pragma once
 
+#include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/cp_async.cuh"
@@ -29,6 +30,11 @@ __device__ __forceinline__ float softmax_weight(float score, float maximum, floa
 template <class Tile>
 using AttentionScores = float[Tile::kBlocksM][Tile::kWarpKv / 8][4];
 
+// The weights of a tile as the A fragments of m16k16 products: accumulators of Q K^T, two as a pair
+// of FP16, already lie in the lanes that these want.
+template <class Tile>
+using AttentionWeights = uint32_t[Tile::kBlocksM][Tile::kWarpKv / 16][4];
+
 // The running result of one warp; [2] are the rows lane / 4 and lane / 4 + 8 of a block.
 template <class Tile>
 struct AttentionSums {
@@ -51,19 +57,20 @@ __device__ __forceinline__ void multiply_q_k(uint32_t q, uint32_t k,
                                              AttentionScores<Tile>& scores) {
   const int row = warp.lane % 8;  // of the 8 x 8 matrix whose row this lane addresses
   const int matrix = warp.lane / 8;
+  const uint32_t q_lane = q + head_offset<Tile>(warp.m + 8 * (matrix % 2) + row, matrix / 2);
+  const uint32_t k_lane =
+      k + head_offset<Tile>(warp.kv * Tile::kWarpKv + 8 * (matrix / 2) + row, matrix % 2);
 #pragma unroll
   for (int step = 0; step < Tile::kHeadSize / 16; ++step) {
     uint32_t a[Tile::kBlocksM][4];
 #pragma unroll
     for (int block = 0; block < Tile::kBlocksM; ++block) {
-      const int line = warp.m + 16 * block + 8 * (matrix % 2) + row;
-      ptx::ldmatrix_x4(a[block], q + head_offset<Tile>(line, 2 * step + matrix / 2));
+      ptx::ldmatrix_x4(a[block], step_address<Tile>(q_lane, step) + 16 * block * Tile::kHeadBytes);
     }
 #pragma unroll
     for (int pair = 0; pair < Tile::kWarpKv / 16; ++pair) {
       uint32_t b[4];  // K^T of 16 slots
-      const int line = warp.kv * Tile::kWarpKv + 16 * pair + 8 * (matrix / 2) + row;
-      ptx::ldmatrix_x4(b, k + head_offset<Tile>(line, 2 * step + matrix % 2));
+      ptx::ldmatrix_x4(b, step_address<Tile>(k_lane, step) + 16 * pair * Tile::kHeadBytes);
 #pragma unroll
       for (int block = 0; block < Tile::kBlocksM; ++block) {
         ptx::mma_m16n8k16(scores[block][2 * pair], a[block], b[0], b[1]);
@@ -83,9 +90,10 @@ __device__ __forceinline__ float quad_sum(float value) {
   return value + __shfl_xor_sync(0xffffffffu, value, 2);
 }
 
-// Turns scores into weights and rescales the sums to the new maximum.
+// Turns the scores of a tile into weights, and rescales the sums to the new maximum.
 template <class Tile>
-__device__ __forceinline__ void softmax_tile(float scale, AttentionScores<Tile>& scores,
+__device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<Tile>& scores,
+                                             AttentionWeights<Tile>& weights,
                                              AttentionSums<Tile>& sums) {
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
@@ -109,69 +117,60 @@ __device__ __forceinline__ void softmax_tile(float scale, AttentionScores<Tile>&
       }
 #pragma unroll
       for (int slots = 0; slots < Tile::kWarpKv / 8; ++slots) {
-        float* score = &scores[block][slots][2 * half];
-        score[0] = softmax_weight(score[0], maximum, scale);
-        score[1] = softmax_weight(score[1], maximum, scale);
-        weight += score[0] + score[1];
+        const float* score = &scores[block][slots][2 * half];
+        const float first = softmax_weight(score[0], maximum, scale);
+        const float second = softmax_weight(score[1], maximum, scale);
+        weight += first + second;
+        weights[block][slots / 2][slots % 2 * 2 + half] = ptx::cvt_f16x2_f32(first, second);
       }
     }
   }
 }
 
-// sums.output += weights * V of one tile. Accumulators of Q K^T are, as pairs of FP16, already the
-// A fragments of this product.
+// sums.output += weights * V of one tile.
 template <class Tile>
 __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWarp<Tile>& warp,
-                                                   const AttentionScores<Tile>& weights,
+                                                   const AttentionWeights<Tile>& weights,
                                                    AttentionSums<Tile>& sums) {
   const int row = warp.lane % 8;
   const int matrix = warp.lane / 8;
+  const uint32_t v_lane =
+      v + head_offset<Tile>(warp.kv * Tile::kWarpKv + 8 * (matrix % 2) + row, matrix / 2);
 #pragma unroll
   for (int step = 0; step < Tile::kWarpKv / 16; ++step) {
-    uint32_t a[Tile::kBlocksM][4];
-#pragma unroll
-    for (int block = 0; block < Tile::kBlocksM; ++block) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float* pair = &weights[block][2 * step + i / 2][i % 2 * 2];
-        a[block][i] = ptx::cvt_f16x2_f32(pair[0], pair[1]);
-      }
-    }
 #pragma unroll
     for (int pair = 0; pair < Tile::kHeadSize / 16; ++pair) {
       uint32_t b[4];  // V of 16 dimensions
-      const int line = warp.kv * Tile::kWarpKv + 16 * step + 8 * (matrix % 2) + row;
-      ptx::ldmatrix_x4_trans(b, v + head_offset<Tile>(line, 2 * pair + matrix / 2));
+      ptx::ldmatrix_x4_trans(b, step_address<Tile>(v_lane, pair) + 16 * step * Tile::kHeadBytes);
 #pragma unroll
       for (int block = 0; block < Tile::kBlocksM; ++block) {
-        ptx::mma_m16n8k16(sums.output[block][2 * pair], a[block], b[0], b[1]);
-        ptx::mma_m16n8k16(sums.output[block][2 * pair + 1], a[block], b[2], b[3]);
+        ptx::mma_m16n8k16(sums.output[block][2 * pair], weights[block][step], b[0], b[1]);
+        ptx::mma_m16n8k16(sums.output[block][2 * pair + 1], weights[block][step], b[2], b[3]);
       }
     }
   }
 }
 
-// Attends to the tiles [first_tile, last_tile) of the KV range. q_source(row), k_source(slot) and
-// v_source(slot) say where heads lie; mask(tile, scores) masks the scores of a tile.
-template <class Tile, class QSource, class KSource, class VSource, class Mask>
+// Attends to the tiles [first_tile, last_tile) of the KV range. q_source(row) is the head of a row
+// of Q, null for zeros; valid(slot) says whether a slot may be read; mask(tile, scores) masks the
+// scores of a tile.
+template <class Tile, class QSource, class Valid, class Mask>
 __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile>& warp,
                                        int first_tile, int last_tile, const QSource& q_source,
-                                       const KSource& k_source, const VSource& v_source,
-                                       const Mask& mask, AttentionSums<Tile>& sums) {
+                                       const KvHeads& heads, const Valid& valid, const Mask& mask,
+                                       AttentionSums<Tile>& sums) {
   const uint32_t stages = shared + Tile::kQBytes;
   const float scale = softmax_scale(Tile::kHeadSize);
   const auto load = [&](int stage, int tile) {
-    const int first_slot = tile * Tile::kTileKv;
-    const uint32_t k = stages + stage * Tile::kStageBytes;
-    load_heads<Tile, Tile::kTileKv>(k, [&](int slot) { return k_source(first_slot + slot); });
-    load_heads<Tile, Tile::kTileKv>(k + Tile::kKvBytes,
-                                    [&](int slot) { return v_source(first_slot + slot); });
+    const int64_t offset = static_cast<int64_t>(tile) * Tile::kKvBytes;
+    load_k_v<Tile>(stages + stage * Tile::kStageBytes, heads.k + offset, heads.v + offset,
+                   [&](int slot) { return valid(tile * Tile::kTileKv + slot); });
   };
 
   // One commit per tile, even where nothing is left to load: then "all but the newest
   // kStages - 2 groups have landed" means the same tile in every iteration.
-  if (first_tile < last_tile) load_heads<Tile, Tile::kTileQ>(shared, q_source);
-#pragma unroll
+  if (first_tile < last_tile) load_q<Tile>(shared, q_source);
+#pragma unroll 1
   for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
     if (first_tile + stage < last_tile) load(stage, first_tile + stage);
     ptx::cp_async_commit_group();
@@ -191,8 +190,9 @@ __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile
     AttentionScores<Tile> scores = {};
     multiply_q_k<Tile>(shared, k, warp, scores);
     mask(tile, scores);
-    softmax_tile<Tile>(scale, scores, sums);
-    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scores, sums);
+    AttentionWeights<Tile> weights;
+    softmax_tile<Tile>(scale, scores, weights, sums);
+    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, weights, sums);
     stage = stage == Tile::kStages - 1 ? 0 : stage + 1;
   }
 #pragma unroll

@@ -39,32 +39,60 @@ struct AttentionTile {
 // multiple of it), and the next ones repeat them: the XOR moves these within a group of kColumns
 // chunks, which divides every row, those of 80 and 96 values too.
 template <class Tile>
-__device__ __forceinline__ int head_offset(int row, int chunk) {
-  constexpr int kLowestBit = Tile::kHeadChunks & -Tile::kHeadChunks;
-  constexpr int kColumns = kLowestBit < 8 ? kLowestBit : 8;
-  constexpr int kWrapRows = 8 / kColumns;
-  return row * Tile::kHeadBytes + (chunk ^ (row / kWrapRows % kColumns)) * 16;
-}
-
-// A head in global memory; zeros stand for an invalid one, which is not read.
-struct HeadSource {
-  const char* head;
-  bool valid;
+struct AttentionSwizzle {
+  static constexpr int kLowestBit = Tile::kHeadChunks & -Tile::kHeadChunks;
+  static constexpr int kColumns = kLowestBit < 8 ? kLowestBit : 8;
+  static constexpr int kWrapRows = 8 / kColumns;
 };
 
-// Copies kRows heads to shared memory; source(row) says from where.
-template <class Tile, int kRows, class Source>
-__device__ __forceinline__ void load_heads(uint32_t target, const Source& source) {
+template <class Tile>
+__device__ __forceinline__ int head_offset(int row, int chunk) {
+  using Swizzle = AttentionSwizzle<Tile>;
+  return row * Tile::kHeadBytes + (chunk ^ (row / Swizzle::kWrapRows % Swizzle::kColumns)) * 16;
+}
+
+// Address of chunk c + 2 * step of a row, given that of its chunk c < 2: one XOR, the rest is an
+// immediate of the load. Rows at a distance of a multiple of 8 have the same swizzle.
+template <class Tile>
+__device__ __forceinline__ uint32_t step_address(uint32_t address, int step) {
+  const int in_group = 2 * step % AttentionSwizzle<Tile>::kColumns;
+  return (address ^ (in_group * 16)) + (2 * step - in_group) * 16;
+}
+
+// Calls body(row, chunk) for every 16-byte chunk of kRows heads, by all threads together:
+// neighbours in memory by neighbouring threads.
+template <class Tile, int kRows, class Body>
+__device__ __forceinline__ void for_each_chunk(const Body& body) {
   constexpr int kChunks = kRows * Tile::kHeadChunks;
 #pragma unroll
   for (int first = 0; first < kChunks; first += Tile::kThreads) {
     const unsigned index = first + threadIdx.x;
     if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
-    const int row = index / Tile::kHeadChunks;
-    const int chunk = index % Tile::kHeadChunks;
-    const HeadSource from = source(row);
-    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), from.head + chunk * 16, from.valid);
+    body(static_cast<int>(index / Tile::kHeadChunks), static_cast<int>(index % Tile::kHeadChunks));
   }
+}
+
+// Copies the rows of Q to shared memory, from source(row); zeros where that is null.
+template <class Tile, class Source>
+__device__ __forceinline__ void load_q(uint32_t q, const Source& source) {
+  for_each_chunk<Tile, Tile::kTileQ>([&](int row, int chunk) {
+    const char* head = source(row);
+    ptx::cp_async_cg_16(q + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
+  });
+}
+
+// Copies a tile of K and V, from its first slot on, to a stage; zeros, and nothing is read, where
+// valid(slot of the tile) is false: the product of a weight 0 and a NaN would be NaN.
+template <class Tile, class Valid>
+__device__ __forceinline__ void load_k_v(uint32_t stage, const char* k, const char* v,
+                                         const Valid& valid) {
+  for_each_chunk<Tile, Tile::kTileKv>([&](int slot, int chunk) {
+    const int source = slot * Tile::kHeadBytes + chunk * 16;
+    const uint32_t target = stage + head_offset<Tile>(slot, chunk);
+    const bool slot_valid = valid(slot);
+    ptx::cp_async_cg_16(target, k + source, slot_valid);
+    ptx::cp_async_cg_16(target + Tile::kKvBytes, v + source, slot_valid);
+  });
 }
 
 // Where one lane of one warp works.

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from kernels.gemm import int4_harness, int4_reference
+from kernels.testing import variant_under_test
 
 
-@pytest.fixture(name="kernel", scope="module", params=int4_harness.sms_under_test())
+@pytest.fixture(name="kernel", scope="module", params=variant_under_test.sms_under_test())
 def _kernel(request: pytest.FixtureRequest) -> Iterator[int4_harness.Int4Kernel]:
     with int4_harness.kernel_on(request.param) as kernel:
         yield kernel

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from kernels.gemm import int4_harness, int4_reference
+from kernels.testing import variant_under_test
 
-_VARIANT = int4_harness.variant_under_test()
+_VARIANT = variant_under_test.variant_under_test()
 _TILE = _VARIANT["tile"]
 _TILE_M, _TILE_N, _TILE_K = _TILE["tile_m"], _TILE["tile_n"], _TILE["tile_k"]
-_SMS = int4_harness.sms_under_test()
+_SMS = variant_under_test.sms_under_test()
 _GEMV = _VARIANT["kind"] == "gemv"
 
 
@@ -193,17 +194,17 @@ def test_same_bits_in_any_order_of_warps(kernel: int4_harness.Int4Kernel, rerun:
     packed = int4_reference.pack(codes)
     runs = []
     for seed in (1, 2):
-        int4_harness.emulator().set_seed(seed)
+        variant_under_test.emulator().set_seed(seed)
         runs.append(kernel.multiply(x, packed, scales).tobytes())
-    int4_harness.emulator().set_seed(0)
+    variant_under_test.emulator().set_seed(0)
     assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
 
 
 def test_shared_memory_without_bank_conflicts(kernel: int4_harness.Int4Kernel, rerun: str) -> None:
     x, codes, scales = _random_inputs(Shape(_TILE_M, _TILE_N, 576))
-    int4_harness.emulator().take_stats()
+    variant_under_test.emulator().take_stats()
     kernel.multiply(x, int4_reference.pack(codes), scales)
-    stats = int4_harness.emulator().take_stats()
+    stats = variant_under_test.emulator().take_stats()
     # The narrowest GEMV reads two short rows of sums at a time, and some of their banks collide.
     limit = 1.5 if _TILE_N == 16 else 1.0
     phases, wavefronts = stats["shared_phases"], stats["shared_wavefronts"]

@@ -35,6 +35,9 @@ class AttentionTile:
     def shared_bytes(self) -> int:
         return (self.tile_q + 2 * self.stages * self.tile_kv) * self.head_size * 2
 
+    def facts(self) -> dict[str, int]:
+        return {**dataclasses.asdict(self), "tile_q": self.tile_q}
+
     @property
     def arguments(self) -> str:
         return ", ".join(map(str, dataclasses.astuple(self)))

@@ -50,7 +50,7 @@ def _variant_facts(variant: Variant) -> dict[str, Any]:
         "threads": variant.threads,
         "shared_bytes": variant.shared_bytes,
         "ctas_per_sm": variant.ctas_per_sm,
-        "tile": dataclasses.asdict(variant.tile) if variant.tile else None,
+        "tile": variant.tile.facts() if variant.tile else None,
         "source": f"kernels/{variant.name}.cu",
     }
 

@@ -35,6 +35,9 @@ class Int4GemmTile:
     def threads(self) -> int:
         return 32 * self.warps_m * self.warps_n * self.warps_k
 
+    def facts(self) -> dict[str, int]:
+        return dataclasses.asdict(self)
+
 
 class Gemv(Int4GemmTile):
     """Weights from global memory to fragments: Int4GemvTile in int4_gemv.cuh."""

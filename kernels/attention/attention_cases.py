@@ -1,0 +1,117 @@
+"""Cases of the attention kernels' tests, and random tensors for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernels.attention.attention_reference import (
+    CHUNKED_PREFILL,
+    DECODE,
+    PREFILL,
+    TREE_DECODE,
+    Case,
+    rope_and_cache,
+    tokens_of_row,
+)
+
+# What no length, start or position should be, for a cache of some 100 slots.
+HOSTILE = (-(2**31), -1, 0, 10**6, 2**31 - 1)
+
+
+def rope_table(positions: int, rotary_size: int, tables: int = 1) -> np.ndarray:
+    """f32 [tables, positions, rotary size]; each table turns by angles of its own."""
+    frequency = 10000.0 ** (-np.arange(rotary_size // 2) * 2 / rotary_size)
+    angle = np.arange(positions)[None, :, None] * frequency + np.arange(tables)[:, None, None]
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=2).astype(np.float32)
+
+
+def prefill(
+    lengths: list[int], q_len: int, heads: tuple[int, int], head_size: int, capacity: int
+) -> Case:
+    rope = rope_table(capacity, head_size)
+    return Case(PREFILL, q_len, np.array(lengths), heads, head_size, capacity, rope)
+
+
+def chunk(
+    lengths: list[int],
+    starts: list[int],
+    q_len: int,
+    heads: tuple[int, int],
+    head_size: int,
+    capacity: int,
+) -> Case:
+    rope = rope_table(capacity, head_size)
+    starts = np.array(starts)
+    return Case(CHUNKED_PREFILL, q_len, np.array(lengths), heads, head_size, capacity, rope, starts)
+
+
+def decode(
+    lengths: list[int],
+    heads: tuple[int, int],
+    head_size: int,
+    capacity: int,
+    starts: list[int] | None = None,
+) -> Case:
+    rope = rope_table(capacity, head_size)
+    starts = np.array(starts or [0] * len(lengths))
+    return Case(DECODE, 1, np.array(lengths), heads, head_size, capacity, rope, starts)
+
+
+def random_tree(
+    pasts: list[int],
+    tokens: list[int],
+    heads: tuple[int, int],
+    head_size: int,
+    capacity: int,
+    seed: int = 0,
+) -> Case:
+    """Trees of several sizes: each token hangs on a random earlier one; the rest is padding."""
+    random = np.random.default_rng(seed)
+    batch, q_len = len(pasts), max(tokens)
+    mask = np.zeros((batch, q_len, q_len), bool)
+    positions = np.full((batch, q_len), -1)
+    for b, (past, count) in enumerate(zip(pasts, tokens, strict=True)):
+        for token in range(count):
+            if token:
+                parent = random.integers(token)
+                mask[b, token] = mask[b, parent]
+                positions[b, token] = positions[b, parent] + 1
+            else:
+                positions[b, token] = past
+            mask[b, token, token] = True
+    lengths = np.array(pasts) + q_len
+    rope = rope_table(capacity, head_size)
+    starts = np.zeros(batch, int)
+    return Case(
+        TREE_DECODE, q_len, lengths, heads, head_size, capacity, rope, starts, mask, positions
+    )
+
+
+def random_qkv(case: Case, seed: int = 0) -> np.ndarray:
+    """f16 [batch, q_len, Q heads + 2 KV heads, head size]."""
+    random = np.random.default_rng(seed)
+    heads = case.heads[0] + 2 * case.heads[1]
+    shape = (case.batch, case.q_len, heads, case.head_size)
+    return random.standard_normal(shape).astype(np.float16)
+
+
+def random_cache(case: Case, seed: int = 1) -> np.ndarray:
+    """f16 [batch, 2, KV heads, capacity, head size]: NaN but for the slots before the tokens."""
+    random = np.random.default_rng(seed)
+    shape = (case.batch, 2, case.heads[1], case.capacity, case.head_size)
+    cache = np.full(shape, np.nan, np.float16)
+    for b in range(case.batch):
+        tokens = [token for token in tokens_of_row(case, b) if token is not None]
+        if tokens:
+            # Of a tree the older slots are those that every token sees.
+            past = min(token.slot for token in tokens)
+            if case.is_tree and case.lengths[b] >= case.q_len:
+                past = min(past, case.lengths[b] - case.q_len)
+            part = cache[b, :, :, :past]
+            part[:] = random.standard_normal(part.shape)
+    return cache
+
+
+def random_inputs(case: Case, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Q after RoPE and the cache with the new tokens: what the rope kernel leaves."""
+    return rope_and_cache(case, random_qkv(case, seed), random_cache(case, seed + 1))

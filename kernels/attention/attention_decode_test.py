@@ -1,0 +1,223 @@
+"""One decode variant against the FP64 reference, every edge on one SM and some on the others.
+
+The emulator runs with all checks on: a race, an access out of bounds or a read of uninitialised
+memory fails the launch. The cache is NaN wherever nothing may be read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from kernels.attention import attention_cases as cases
+from kernels.attention import attention_reference as reference
+from kernels.attention.attention_harness import AttentionKernel, kernel_on, rerun_command
+from kernels.testing import variant_under_test
+
+_TILE = variant_under_test.variant_under_test()["tile"]
+_HEAD_SIZE, _TILE_Q, _TILE_KV = _TILE["head_size"], _TILE["tile_q"], _TILE["tile_kv"]
+_SMS = variant_under_test.sms_under_test()
+_EDGE_LENGTHS = [1, 2, 31, 32, 33, 63, 64, 65]
+
+
+@pytest.fixture(name="rerun")
+def _rerun(request: pytest.FixtureRequest) -> str:
+    return rerun_command(request.node.name)
+
+
+@pytest.fixture(name="kernel", scope="module", params=_SMS[:1])
+def _kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
+    with kernel_on(request.param) as kernel:
+        yield kernel
+
+
+@pytest.fixture(name="any_kernel", scope="module", params=_SMS)
+def _any_kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
+    with kernel_on(request.param) as kernel:
+        yield kernel
+
+
+def _check(kernel: AttentionKernel, case: reference.Case, rerun: str) -> None:
+    q, cache = cases.random_inputs(case)
+    expected = reference.attend(case, q, cache)
+    reference.assert_close(kernel.decode(case, q, cache), expected, rerun)
+
+
+def _split_slots(case: reference.Case, splits: int, split: int) -> list[range]:
+    """The slots of a split of each row: as even as whole tiles of its real length allow."""
+    ranges = []
+    for b in range(case.batch):
+        past = max(int(case.lengths[b]) - case.q_len, 0)
+        length = min(past + case.q_len, case.capacity)
+        part = math.ceil(math.ceil(length / _TILE_KV) / splits) * _TILE_KV
+        ranges.append(range(split * part, (split + 1) * part))
+    return ranges
+
+
+def test_decode_at_every_edge(any_kernel: AttentionKernel, rerun: str) -> None:
+    capacity = 67
+    case = cases.decode([*_EDGE_LENGTHS, capacity], (3, 1), _HEAD_SIZE, capacity)
+    _check(any_kernel, case, rerun)
+
+
+def test_ragged_trees_with_padding(any_kernel: AttentionKernel, rerun: str) -> None:
+    pasts = [0, 1, _TILE_KV - 3, 2 * _TILE_KV]
+    case = cases.random_tree(pasts, [7, 1, 5, 6], (6, 2), _HEAD_SIZE, 3 * _TILE_KV)
+    _check(any_kernel, case, rerun)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 5, 6, 7, 12, 14, 16])
+def test_q_heads_find_their_kv_head(kernel: AttentionKernel, ratio: int, rerun: str) -> None:
+    _check(kernel, cases.decode([9, 40], (2 * ratio, 2), _HEAD_SIZE, 40), rerun)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 31, 32, 33, 60, 64, 65, 127, 128])
+def test_sizes_of_trees(kernel: AttentionKernel, tokens: int, rerun: str) -> None:
+    case = cases.random_tree([37], [tokens], (2, 1), _HEAD_SIZE, 37 + tokens)
+    _check(kernel, case, rerun)
+
+
+def test_tokens_that_see_nothing_or_not_themselves(kernel: AttentionKernel, rerun: str) -> None:
+    """The mask is taken literally: an empty row sees the past, and without a past nothing."""
+    case = cases.random_tree([0, 5], [4, 4], (1, 1), _HEAD_SIZE, 9)
+    case.mask[:, 1] = False
+    case.mask[:, 2] = [False, False, False, True]
+    case.positions[:, :] = 0
+    _check(kernel, case, rerun)
+
+
+def test_invalid_tokens_are_not_seen(kernel: AttentionKernel, rerun: str) -> None:
+    """Slots of tokens without a position hold NaN, although all masks have their bits."""
+    case = cases.random_tree([3, 60], [40, 9], (2, 1), _HEAD_SIZE, 120)
+    case.mask[:] = True
+    case.positions[:, ::3] = -1
+    _check(kernel, case, rerun)
+
+
+def test_tree_beyond_the_capacity(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.random_tree([30, 36, 37], [7, 7, 7], (2, 1), _HEAD_SIZE, 36)
+    case.mask[:] = True
+    _check(kernel, case, rerun)
+
+
+@pytest.mark.parametrize("q_len", [1, 3])
+def test_hostile_lengths_of_trees(kernel: AttentionKernel, q_len: int, rerun: str) -> None:
+    lengths = [*cases.HOSTILE, 1, 2, 3, 7, 10, 11, 12, 13]
+    case = cases.random_tree([0] * len(lengths), [q_len] * len(lengths), (1, 1), _HEAD_SIZE, 9)
+    case.lengths = np.array(lengths)
+    _check(kernel, case, rerun)
+
+
+def test_hostile_lengths_and_starts(kernel: AttentionKernel, rerun: str) -> None:
+    values = (*cases.HOSTILE, 1, 5, 6)
+    starts = [start for start in values for _ in values]
+    lengths = [length for _ in values for length in values]
+    _check(kernel, cases.decode(lengths, (1, 1), _HEAD_SIZE, 5, starts), rerun)
+
+
+def test_hostile_positions(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.random_tree([2], [7], (1, 1), _HEAD_SIZE, 9)
+    case.mask[:] = True
+    case.positions = np.array([[*cases.HOSTILE, 8, 9]])
+    _check(kernel, case, rerun)
+
+
+def test_chunk_of_a_few_tokens(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.chunk([3, 5, 1, 0], [0, 40, 61, 7], 5, (3, 1), _HEAD_SIZE, 62)
+    _check(kernel, case, rerun)
+
+
+def test_chunk_of_one_token_is_a_decode_step(kernel: AttentionKernel, rerun: str) -> None:
+    """The same bits, in decode and in a tree of one token, whatever mask and position say."""
+    step = cases.decode([41, 7], (4, 2), _HEAD_SIZE, 64)
+    q, cache = cases.random_inputs(step)
+    expected = kernel.decode(step, q, cache).tobytes()
+    chunk = cases.decode([1, 1], (4, 2), _HEAD_SIZE, 64, starts=[40, 6])
+    assert kernel.decode(chunk, q, cache).tobytes() == expected, f"decode; rerun: {rerun}"
+    tree = dataclasses.replace(
+        chunk,
+        mode=reference.TREE_DECODE,
+        mask=np.zeros((2, 1, 1), bool),
+        positions=np.full((2, 1), -1),
+    )
+    assert kernel.decode(tree, q, cache).tobytes() == expected, f"tree; rerun: {rerun}"
+
+
+@pytest.mark.parametrize("splits", [2, 3, 7])
+def test_splits(kernel: AttentionKernel, splits: int, rerun: str) -> None:
+    """Each split has its own tiles of the row's real length; a short row leaves some without."""
+    capacity = 5 * _TILE_KV + 3
+    lengths = [0, 1, _TILE_KV + 1, 4 * _TILE_KV, capacity]
+    case = cases.decode(lengths, (3, 1), _HEAD_SIZE, capacity)
+    q, cache = cases.random_inputs(case)
+    outputs, states = kernel.decode_splits(case, q, cache, splits)
+    for split in range(splits):
+        expected = reference.attend(case, q, cache, _split_slots(case, splits, split))
+        weights = states[split, :, 1].reshape(*q.shape[:3], 1)
+        part = np.divide(outputs[split], weights, where=weights != 0, out=np.zeros(q.shape))
+        reference.assert_close(part, expected, f"split {split}: {rerun}")
+    # exp(score - maximum) of all splits together makes up the whole.
+    scale = 1 / np.sqrt(_HEAD_SIZE)
+    maximum = states[:, :, 0].astype(np.float64)
+    factors = np.exp((maximum - maximum.max(axis=0)) * scale, where=states[:, :, 1] != 0)
+    factors = np.where(states[:, :, 1] != 0, factors, 0).reshape(splits, *q.shape[:3], 1)
+    total = (factors * states[:, :, 1].reshape(factors.shape)).sum(axis=0)
+    whole = np.divide(
+        (factors * outputs).sum(axis=0), total, where=total != 0, out=np.zeros(q.shape)
+    )
+    reference.assert_close(whole, reference.attend(case, q, cache), rerun)
+
+
+def test_splits_of_a_tree(kernel: AttentionKernel, rerun: str) -> None:
+    """The tree lies across the border of two splits; an invalid token has no weight anywhere."""
+    case = cases.random_tree([_TILE_KV - 4], [9], (2, 1), _HEAD_SIZE, 2 * _TILE_KV)
+    case.positions[0, 5] = -1
+    q, cache = cases.random_inputs(case)
+    outputs, states = kernel.decode_splits(case, q, cache, 2)
+    for split in range(2):
+        expected = reference.attend(case, q, cache, _split_slots(case, 2, split))
+        weights = states[split, :, 1].reshape(*q.shape[:3], 1)
+        part = np.divide(outputs[split], weights, where=weights != 0, out=np.zeros(q.shape))
+        reference.assert_close(part, expected, f"split {split}: {rerun}")
+    assert (states.reshape(2, 9, 2, 2)[:, 5, :, 1] == 0).all(), f"token 5; rerun: {rerun}"
+
+
+@pytest.mark.parametrize("factor", [30.0, 1000.0])
+def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -> None:
+    """One slot has all the weight; its score is far beyond what exp can take."""
+    case = cases.decode([_TILE_KV + 3], (4, 1), _HEAD_SIZE, _TILE_KV + 3)
+    q, cache = cases.random_inputs(case)
+    q = (np.sign(q) * factor).astype(np.float16)
+    cache[:, 0] = np.sign(cache[:, 0]) * factor
+    expected = reference.attend(case, q, cache)
+    reference.assert_close(kernel.decode(case, q, cache), expected, rerun)
+
+
+def test_same_bits_in_any_order_of_warps(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.random_tree([2 * _TILE_KV], [5], (6, 2), _HEAD_SIZE, 3 * _TILE_KV)
+    q, cache = cases.random_inputs(case)
+    runs = []
+    for seed in (1, 2):
+        variant_under_test.emulator().set_seed(seed)
+        runs.append(kernel.decode(case, q, cache).tobytes())
+    variant_under_test.emulator().set_seed(0)
+    assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
+
+
+def test_tiles_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
+    """What grows with the KV range has no conflicts; looking up the mask's bits may have some."""
+    stats = []
+    for tiles in (1, 5):
+        case = cases.decode([tiles * _TILE_KV], (4, 1), _HEAD_SIZE, tiles * _TILE_KV)
+        q, cache = cases.random_inputs(case)
+        variant_under_test.emulator().take_stats()
+        kernel.decode(case, q, cache)
+        stats.append(variant_under_test.emulator().take_stats())
+    phases, wavefronts = (
+        stats[1][key] - stats[0][key] for key in ("shared_phases", "shared_wavefronts")
+    )
+    assert 0 < phases == wavefronts, f"{wavefronts} wavefronts, {phases} phases; rerun: {rerun}"

@@ -1,0 +1,132 @@
+"""One prefill variant against the FP64 reference, every edge on one SM and some on the others.
+
+The emulator runs with all checks on: a race, an access out of bounds or a read of uninitialised
+memory fails the launch. The cache is NaN wherever nothing may be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from kernels.attention import attention_cases as cases
+from kernels.attention import attention_reference as reference
+from kernels.attention.attention_harness import AttentionKernel, kernel_on, rerun_command
+from kernels.testing import variant_under_test
+
+_TILE = variant_under_test.variant_under_test()["tile"]
+_HEAD_SIZE, _TILE_Q, _TILE_KV = _TILE["head_size"], _TILE["tile_q"], _TILE["tile_kv"]
+_SMS = variant_under_test.sms_under_test()
+
+
+@pytest.fixture(name="rerun")
+def _rerun(request: pytest.FixtureRequest) -> str:
+    return rerun_command(request.node.name)
+
+
+@pytest.fixture(name="kernel", scope="module", params=_SMS[:1])
+def _kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
+    with kernel_on(request.param) as kernel:
+        yield kernel
+
+
+@pytest.fixture(name="any_kernel", scope="module", params=_SMS)
+def _any_kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
+    with kernel_on(request.param) as kernel:
+        yield kernel
+
+
+def _check(kernel: AttentionKernel, case: reference.Case, rerun: str) -> None:
+    q, cache = cases.random_inputs(case)
+    expected = reference.attend(case, q, cache)
+    reference.assert_close(kernel.prefill(case, q, cache), expected, rerun)
+
+
+def test_ragged_batch_with_an_empty_row(any_kernel: AttentionKernel, rerun: str) -> None:
+    lengths = [0, 1, _TILE_KV + 1, 3]
+    case = cases.prefill(lengths, _TILE_KV + 2, (3, 1), _HEAD_SIZE, _TILE_KV + 5)
+    _check(any_kernel, case, rerun)
+
+
+def test_chunks_with_a_start_per_row(any_kernel: AttentionKernel, rerun: str) -> None:
+    starts, lengths = [0, 1, _TILE_KV - 1, 2 * _TILE_KV + 5], [7, 5, 7, 1]
+    case = cases.chunk(lengths, starts, 7, (2, 2), _HEAD_SIZE, 3 * _TILE_KV)
+    _check(any_kernel, case, rerun)
+
+
+@pytest.mark.parametrize(
+    "length", [_TILE_KV - 1, _TILE_KV, _TILE_KV + 1, _TILE_Q - 1, _TILE_Q, _TILE_Q + 1]
+)
+def test_lengths_around_the_tiles(kernel: AttentionKernel, length: int, rerun: str) -> None:
+    _check(kernel, cases.prefill([length], length, (1, 1), _HEAD_SIZE, length), rerun)
+
+
+def test_second_tile_of_rows_has_no_token(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.prefill([_TILE_Q - 3], _TILE_Q + 1, (1, 1), _HEAD_SIZE, _TILE_Q + 1)
+    _check(kernel, case, rerun)
+
+
+@pytest.mark.parametrize("ratio", [1, 3, 7, 16])
+def test_q_heads_find_their_kv_head(kernel: AttentionKernel, ratio: int, rerun: str) -> None:
+    _check(kernel, cases.prefill([4, 3], 4, (2 * ratio, 2), _HEAD_SIZE, 6), rerun)
+
+
+def test_padding_beyond_the_capacity(kernel: AttentionKernel, rerun: str) -> None:
+    """start + q_len exceeds the cache, the valid tokens do not; those that would are invalid."""
+    capacity = _TILE_KV + 9
+    case = cases.chunk(
+        [5, 8, 8], [capacity - 5, capacity - 5, capacity], 8, (2, 1), _HEAD_SIZE, capacity
+    )
+    _check(kernel, case, rerun)
+
+
+@pytest.mark.parametrize("capacity", [5, 40])
+def test_hostile_lengths(kernel: AttentionKernel, capacity: int, rerun: str) -> None:
+    case = cases.prefill([*cases.HOSTILE, 6], 9, (1, 1), _HEAD_SIZE, capacity)
+    _check(kernel, case, rerun)
+
+
+def test_hostile_starts(kernel: AttentionKernel, rerun: str) -> None:
+    starts = [start for start in cases.HOSTILE for _ in cases.HOSTILE]
+    lengths = [length for _ in cases.HOSTILE for length in cases.HOSTILE]
+    _check(kernel, cases.chunk(lengths, starts, 3, (1, 1), _HEAD_SIZE, 33), rerun)
+
+
+def test_tokens_past_the_rope_table_are_invalid(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.chunk([9, 9], [0, 30], 9, (1, 1), _HEAD_SIZE, 50)
+    case.rope = cases.rope_table(33, _HEAD_SIZE)
+    _check(kernel, case, rerun)
+
+
+@pytest.mark.parametrize("factor", [30.0, 1000.0])
+def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -> None:
+    """One slot has all the weight; its score is far beyond what exp can take."""
+    case = cases.prefill([_TILE_KV + 3], _TILE_KV + 3, (1, 1), _HEAD_SIZE, _TILE_KV + 3)
+    q, cache = cases.random_inputs(case)
+    q = (np.sign(q) * factor).astype(np.float16)
+    cache[:, 0] = np.sign(cache[:, 0]) * factor
+    expected = reference.attend(case, q, cache)
+    reference.assert_close(kernel.prefill(case, q, cache), expected, rerun)
+
+
+def test_same_bits_in_any_order_of_warps(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.prefill([_TILE_Q + 1], _TILE_Q + 1, (1, 1), _HEAD_SIZE, _TILE_Q + 1)
+    q, cache = cases.random_inputs(case)
+    runs = []
+    for seed in (1, 2):
+        variant_under_test.emulator().set_seed(seed)
+        runs.append(kernel.prefill(case, q, cache).tobytes())
+    variant_under_test.emulator().set_seed(0)
+    assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
+
+
+def test_shared_memory_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.prefill([_TILE_Q], _TILE_Q, (1, 1), _HEAD_SIZE, _TILE_Q)
+    q, cache = cases.random_inputs(case)
+    variant_under_test.emulator().take_stats()
+    kernel.prefill(case, q, cache)
+    stats = variant_under_test.emulator().take_stats()
+    phases, wavefronts = stats["shared_phases"], stats["shared_wavefronts"]
+    assert 0 < phases == wavefronts, f"{wavefronts} wavefronts, {phases} phases; rerun: {rerun}"
