@@ -8,6 +8,7 @@
 #include "plugins/abi/runtime.h"
 #include "plugins/adapter/plugin_v2.h"
 #include "plugins/adapter/plugin_v3.h"
+#include "plugins/attention/attention_op.h"
 #include "plugins/edge_llm_plugins.h"
 #include "plugins/int4_gemm/int4_gemm_op.h"
 #include "plugins/runtime/cuda_driver.h"
@@ -38,7 +39,7 @@ struct CreatorsOf {
     return {new CreatorV3<Ops>(version)...};
   }
 };
-using Creators = CreatorsOf<Int4GemmOp>;
+using Creators = CreatorsOf<AttentionOp, Int4GemmOp>;
 
 template <typename... Lists>
 const CreatorList* joined(const Lists&... lists) {
