@@ -21,6 +21,7 @@ namespace edge_llm {
   X(cuLibraryGetKernel)                   \
   X(cuKernelSetAttribute)                 \
   X(cuKernelGetFunction)                  \
+  X(cuMemcpyDtoDAsync)                    \
   X(cuLaunchKernel)
 
 // Function table: driver.cuLaunchKernel(...). All members are set.

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/variant_tables.h"
+#include "plugins/runtime/kernel_launch.h"
 #include "plugins/runtime/status.h"
 
 namespace edge_llm {
@@ -38,19 +39,6 @@ constexpr int64_t kMaxGridX = std::numeric_limits<int32_t>::max();
 // Indices of rows and of k are 32 bits in the kernels, with room for a tile past the end.
 constexpr int64_t kMaxRows = int64_t{1} << 30;
 constexpr int64_t kMaxColumns = int64_t{1} << 24;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// An SM that is newer than the table runs the newest PTX; the least of the table is safe for it.
-SmFacts sm_facts(int sm) {
-  SmFacts least = kSmFacts[0];
-  for (const SmFacts& facts : kSmFacts) {
-    if (facts.sm == sm) return facts;
-    least.shared_per_block = std::min(least.shared_per_block, facts.shared_per_block);
-    least.shared_per_sm = std::min(least.shared_per_sm, facts.shared_per_sm);
-  }
-  return least;
-}
 
 bool fits(const Int4GemmVariant& variant, const SmFacts& facts) {
   return variant.shared_bytes <= facts.shared_per_block;
@@ -131,18 +119,6 @@ void check_problem(const Int4GemmProblem& problem) {
   }
 }
 
-void launch(const CudaDriver& driver, const KernelSet& kernels, const Int4GemmVariant& variant,
-            int64_t grid_x, int grid_y, Int4GemmParams& params, CUstream stream) {
-  void* arguments[] = {&params};
-  // The driver takes a kernel of a library where it takes a function, for the current context.
-  const auto function = reinterpret_cast<CUfunction>(kernels.kernel(variant.name));
-  check_cuda(driver,
-             driver.cuLaunchKernel(
-                 function, static_cast<unsigned>(grid_x), grid_y, 1, variant.threads, 1, 1,
-                 static_cast<unsigned>(variant.shared_bytes), stream, arguments, nullptr),
-             concat("launching ", variant.name));
-}
-
 }  // namespace
 
 Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& device) {
@@ -194,11 +170,11 @@ void launch_int4_gemm(const CudaDriver& driver, const KernelSet& kernels, const 
   if (plan.variant == nullptr) return;
   params.splits = plan.splits;
   params.partials = plan.splits > 1 ? static_cast<float*>(workspace) : nullptr;
-  launch(driver, kernels, *plan.variant, plan.tiles, plan.splits, params, stream);
+  launch_variant(driver, kernels, *plan.variant, {plan.tiles, plan.splits}, params, stream);
   if (plan.splits == 1) return;
   const Int4GemmVariant& combine = combine_variant();
   const int64_t quads = int64_t{params.m} * params.n / 4;  // one per thread
-  launch(driver, kernels, combine, ceil_div(quads, combine.threads), 1, params, stream);
+  launch_variant(driver, kernels, combine, {ceil_div(quads, combine.threads)}, params, stream);
 }
 
 }  // namespace edge_llm

@@ -1,0 +1,346 @@
+#include "plugins/runtime/attention_launcher.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernels/variant_tables.h"
+#include "plugins/runtime/kernel_image.h"
+#include "tools/testing/testing.h"
+
+// Plans load nothing: no image is linked.
+extern "C" const edge_llm::KernelImage edge_llm_kernel_images[] = {{nullptr, 0, 0, nullptr, 0}};
+
+namespace edge_llm {
+namespace {
+
+using Mode = AttentionMode;
+
+struct Heads {
+  int64_t q, kv, size;
+};
+// Real models: Llama-3.1-8B, Qwen2.5-0.5B, Qwen2-VL-2B, Phi-3-mini, Phi-2, Gemma-1-2B, a tiny one.
+const std::vector<Heads> kHeads = {{32, 8, 128}, {14, 2, 64}, {12, 2, 128}, {32, 32, 96},
+                                   {32, 32, 80}, {8, 1, 256}, {16, 1, 32}};
+const std::vector<int64_t> kBatches = {1, 2, 7, 64};
+const std::vector<int64_t> kTokens = {1, 2, 4, 5, 16, 17, 60, 127, 128, 129, 1000, 131072};
+const std::vector<int64_t> kCapacities = {1, 127, 128, 255, 256, 4096, 131072};
+const std::vector<int> kSmCounts = {1, 16, 132, 512};
+
+AttentionProblem problem_of(Mode mode, int64_t batch, int64_t q_len, const Heads& heads,
+                            int64_t capacity) {
+  return {mode, batch, q_len, heads.q, heads.kv, heads.size, capacity};
+}
+
+std::string show(const AttentionProblem& problem, const DeviceFacts& device) {
+  return concat("mode ", static_cast<int>(problem.mode), ", batch ", problem.batch, ", q_len ",
+                problem.q_len, ", heads ", problem.num_q_heads, "/", problem.num_kv_heads, "/",
+                problem.head_size, ", capacity ", problem.capacity, ", SM ", device.sm, " x ",
+                device.sm_count);
+}
+
+// A counterexample fails the test with the problem in its message.
+void expect(bool holds, const char* property, const AttentionProblem& problem,
+            const DeviceFacts& device) {
+  if (!holds) testing::fail(__FILE__, __LINE__, concat(property, ": ", show(problem, device)));
+}
+
+// Calls check(problem, device, plan) for every problem that the modes allow.
+template <typename Check>
+void sweep(Check check) {
+  for (const int sm_count : kSmCounts) {
+    const DeviceFacts device{80, sm_count};
+    for (const Heads& heads : kHeads) {
+      for (const int64_t batch : kBatches) {
+        for (const int64_t capacity : kCapacities) {
+          for (const int64_t q_len : kTokens) {
+            for (const Mode mode :
+                 {Mode::kPrefill, Mode::kChunkedPrefill, Mode::kDecode, Mode::kTreeDecode}) {
+              if (mode == Mode::kDecode && q_len > 1) continue;
+              if (mode == Mode::kTreeDecode && q_len > 128) continue;
+              const AttentionProblem problem = problem_of(mode, batch, q_len, heads, capacity);
+              check(problem, device, plan_attention(problem, device));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+int64_t group(const AttentionProblem& problem) {
+  return problem.num_q_heads / problem.num_kv_heads;
+}
+
+TEST(TilesCoverTheRows) {
+  sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
+    const bool prefill = plan.variant->kind == AttentionKind::kPrefill;
+    const int64_t rows = prefill ? problem.q_len : problem.q_len * group(problem);
+    const int64_t covered = plan.row_tiles * plan.variant->tile_q;
+    expect(rows <= covered && covered < rows + plan.variant->tile_q, "tiles", problem, device);
+    expect(plan.variant->head_size == problem.head_size, "head size", problem, device);
+  });
+}
+
+TEST(OnlyTokensWithinAMaskAreDecoded) {
+  sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
+    const bool decodes = plan.variant->kind == AttentionKind::kDecode;
+    const bool generates = problem.mode == Mode::kDecode || problem.mode == Mode::kTreeDecode;
+    if (generates) expect(decodes, "generation", problem, device);
+    if (problem.mode == Mode::kPrefill) expect(!decodes, "prefill", problem, device);
+    if (decodes) expect(problem.q_len <= 128, "tokens of a mask", problem, device);
+    if (!decodes) expect(plan.splits == 1, "splits of prefill", problem, device);
+  });
+}
+
+TEST(SplitsHaveWorkWhenTheCacheIsFull) {
+  sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
+    expect(plan.splits >= 1, "splits", problem, device);
+    if (plan.splits == 1) return;
+    expect(plan.splits * int64_t{128} <= problem.capacity, "slots of a split", problem, device);
+    const int64_t ctas = plan.splits * plan.row_tiles * problem.num_kv_heads * problem.batch;
+    expect(ctas <= 2 * device.sm_count, "CTAs", problem, device);
+  });
+}
+
+TEST(WorkspaceHoldsQAndThePartialResults) {
+  sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
+    const int64_t heads = problem.batch * problem.q_len * problem.num_q_heads;
+    const int64_t q = heads * problem.head_size * 2;
+    const int64_t partials =
+        plan.splits == 1 ? 0 : plan.splits * heads * (problem.head_size + 2) * 4;
+    expect(plan.workspace_bytes == q + partials, "workspace_bytes", problem, device);
+  });
+}
+
+TEST(WorkspaceBoundHoldsForSmallerProblemsOnEveryDevice) {
+  sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
+    for (const int64_t more : {1, 3, 64}) {
+      AttentionProblem largest = problem;
+      const auto check = [&] {
+        expect(plan.workspace_bytes <= attention_workspace_bound(largest), "bound", problem,
+               device);
+      };
+      check();
+      largest.batch = problem.batch * more;
+      check();
+      largest.q_len = problem.q_len + more;
+      check();
+      largest.capacity = problem.capacity * more;
+      check();
+    }
+  });
+}
+
+TEST(WorkspaceBoundOfGenerationStaysSmall) {
+  // 512 CTAs of 16 rows, whatever the batch.
+  const Heads heads = {32, 8, 128};
+  const int64_t q = int64_t{64} * 32 * 128 * 2;
+  EXPECT_TRUE(attention_workspace_bound(problem_of(Mode::kDecode, 64, 1, heads, 131072)) <=
+              q + 512 * 16 * (128 + 2) * 4);
+}
+
+TEST(OneSequenceFillsTheGpu) {
+  const AttentionProblem problem = problem_of(Mode::kDecode, 1, 1, {32, 8, 128}, 32768);
+  EXPECT_EQ(plan_attention(problem, {90, 132}).splits, 33);
+  EXPECT_EQ(plan_attention(problem, {87, 16}).splits, 4);
+  // 32 rows of it fill the GPU without splits.
+  EXPECT_EQ(plan_attention(problem_of(Mode::kDecode, 32, 1, {32, 8, 128}, 32768), {90, 132}).splits,
+            1);
+}
+
+TEST(RowsOfATreeTakeTallTiles) {
+  const auto tile_q = [](int64_t q_len) {
+    const AttentionProblem problem = problem_of(Mode::kTreeDecode, 1, q_len, {32, 8, 128}, 4096);
+    return plan_attention(problem, {90, 132}).variant->tile_q;
+  };
+  EXPECT_EQ(tile_q(4), 16);
+  EXPECT_EQ(tile_q(5), 64);
+  EXPECT_EQ(tile_q(128), 64);
+}
+
+TEST(ChunkOfOneTileIsDecoded) {
+  const auto kind = [](int64_t q_len) {
+    const AttentionProblem problem =
+        problem_of(Mode::kChunkedPrefill, 1, q_len, {32, 8, 128}, 4096);
+    return plan_attention(problem, {90, 132}).variant->kind;
+  };
+  EXPECT_EQ(kind(16), AttentionKind::kDecode);
+  EXPECT_EQ(kind(17), AttentionKind::kPrefill);
+}
+
+TEST(EveryPlannedKernelIsRequested) {
+  for (const SmFacts& facts : kSmFacts) {
+    for (const Heads& heads : kHeads) {
+      std::set<std::string> requested;
+      for (const KernelRequest& request : attention_kernels(facts.sm, heads.size)) {
+        EXPECT_TRUE(request.shared_bytes <= facts.shared_per_block);
+        requested.insert(request.name);
+      }
+      EXPECT_EQ(requested.count("attention_rope_f16"), 1u);
+      EXPECT_EQ(requested.count("attention_combine_f16"), 1u);
+      for (const int64_t q_len : kTokens) {
+        const AttentionPlan plan = plan_attention(
+            problem_of(Mode::kChunkedPrefill, 1, q_len, heads, 4096), {facts.sm, 16});
+        EXPECT_EQ(requested.count(plan.variant->name), 1u);
+      }
+    }
+  }
+}
+
+TEST(ImpossibleProblemsAreRefused) {
+  const DeviceFacts device{80, 108};
+  const auto plan = [&](const AttentionProblem& problem) { plan_attention(problem, device); };
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 1, 1, 8, 8, 48, 64}),
+                     "head_size is 48; 32, 64, 80, 96, 128, 256 are allowed");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 0, 0, 8, 8, 512, 64}), "head_size is 512");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 1, 1, 8, 0, 64, 64}), "num_kv_heads is 0");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 1, 1, 9, 2, 64, 64}), "num_q_heads is 9");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 1, 1, 34, 2, 64, 64}), "num_q_heads is 34");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 65536, 1, 8, 8, 64, 64}), "batch is 65536");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, -1, 1, 8, 8, 64, 64}), "batch is -1");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 1, 1 << 23, 8, 8, 64, 64}), "q_len is 8388608");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 1, 1, 8, 8, 64, 1 << 23}), "capacity is 8388608");
+  EXPECT_THROWS_WITH(plan({Mode::kDecode, 1, 2, 8, 8, 64, 64}), "q_len in decode is 2");
+  EXPECT_THROWS_WITH(plan({Mode::kTreeDecode, 1, 129, 8, 8, 64, 64}),
+                     "q_len in tree decode is 129");
+  EXPECT_THROWS_WITH(plan({Mode::kPrefill, 1, 1 << 22, 64, 64, 128, 64}), "split the prompt");
+  EXPECT_THROWS_WITH(attention_workspace_bound({Mode::kPrefill, -5, 1, 8, 8, 64, 64}),
+                     "batch is -5");
+  EXPECT_THROWS_WITH(attention_kernels(80, 48), "head_size is 48");
+}
+
+// What a recording driver was asked for.
+struct Launch {
+  CUfunction function;
+  unsigned x, y, z, threads, shared_bytes;
+  AttentionParams params;
+};
+struct Copy {
+  CUdeviceptr to, from;
+  size_t bytes;
+  size_t launches_before;
+};
+std::vector<Launch> launches;
+std::vector<Copy> copies;
+
+CUresult record_launch(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads,
+                       unsigned, unsigned, unsigned shared_bytes, CUstream, void** arguments,
+                       void**) {
+  launches.push_back({function, x, y, z, threads, shared_bytes,
+                      *static_cast<const AttentionParams*>(arguments[0])});
+  return CUDA_SUCCESS;
+}
+
+CUresult record_copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream) {
+  copies.push_back({to, from, bytes, launches.size()});
+  return CUDA_SUCCESS;
+}
+
+// The handle of a variant's kernel is the address of its row.
+KernelSet all_kernels() {
+  KernelSet kernels;
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    auto* handle = const_cast<AttentionVariant*>(&variant);
+    kernels.add(variant.name, reinterpret_cast<CUkernel>(handle));
+  }
+  return kernels;
+}
+
+std::string launched(size_t index) {
+  return reinterpret_cast<const AttentionVariant*>(launches.at(index).function)->name;
+}
+
+char* address(uintptr_t value) { return reinterpret_cast<char*>(value); }
+char* const kCache = address(0x100000);
+char* const kWorkspace = address(0x9000000);
+
+void launch_on_recorder(const AttentionProblem& problem, const DeviceFacts& device,
+                        const void* cache_in = kCache) {
+  launches.clear();
+  copies.clear();
+  CudaDriver driver{};
+  driver.cuLaunchKernel = record_launch;
+  driver.cuMemcpyDtoDAsync = record_copy;
+  AttentionParams params{};
+  params.kv_cache = kCache;
+  params.mode = problem.mode;
+  params.batch = static_cast<int32_t>(problem.batch);
+  params.q_len = static_cast<int32_t>(problem.q_len);
+  params.num_q_heads = static_cast<int32_t>(problem.num_q_heads);
+  params.num_kv_heads = static_cast<int32_t>(problem.num_kv_heads);
+  params.head_size = static_cast<int32_t>(problem.head_size);
+  params.capacity = static_cast<int32_t>(problem.capacity);
+  launch_attention(driver, all_kernels(), plan_attention(problem, device), params, cache_in,
+                   kWorkspace, nullptr);
+}
+
+TEST(PrefillTurnsThenAttends) {
+  launch_on_recorder(problem_of(Mode::kPrefill, 3, 300, {32, 8, 128}, 512), {80, 108});
+  ASSERT_EQ(launches.size(), 2u);
+  EXPECT_EQ(launched(0), "attention_rope_f16");
+  EXPECT_EQ(launches[0].x, 900u);  // 300 tokens, 48 heads, 16 chunks; 256 threads
+  EXPECT_EQ(launches[0].y, 3u);
+  EXPECT_EQ(launched(1), "attention_prefill_f16_d128");
+  EXPECT_EQ(launches[1].x, 32u);
+  EXPECT_EQ(launches[1].y, 3u);
+  EXPECT_EQ(launches[1].z, 3u);
+  for (const Launch& launch : launches) {
+    EXPECT_TRUE(launch.params.q == kWorkspace);
+    EXPECT_TRUE(launch.params.partials == nullptr);
+    EXPECT_EQ(launch.params.splits, 1);
+  }
+}
+
+TEST(SplitDecodeIsCombined) {
+  launch_on_recorder(problem_of(Mode::kDecode, 2, 1, {14, 2, 64}, 4096), {80, 108});
+  ASSERT_EQ(launches.size(), 3u);
+  EXPECT_EQ(launched(1), "attention_decode_f16_d64_m16");
+  EXPECT_EQ(launches[1].x, 2u);
+  EXPECT_EQ(launches[1].y, 32u);  // 4096 slots in splits of 128
+  EXPECT_EQ(launches[1].z, 2u);
+  EXPECT_EQ(launched(2), "attention_combine_f16");
+  EXPECT_EQ(launches[2].x, 2u);  // 2 * 14 * 64 / 4 quads; 256 threads
+  const int64_t q_bytes = 2 * 14 * 64 * 2;
+  for (const Launch& launch : launches) {
+    EXPECT_TRUE(launch.params.partials == static_cast<void*>(kWorkspace + q_bytes));
+    EXPECT_EQ(launch.params.splits, 32);
+  }
+}
+
+TEST(CacheInPlaceIsNotCopied) {
+  launch_on_recorder(problem_of(Mode::kDecode, 2, 1, {14, 2, 64}, 100), {80, 108});
+  EXPECT_TRUE(copies.empty());
+}
+
+TEST(AnotherCacheIsCopiedFirst) {
+  const int64_t bytes = 2 * 2 * 2 * 100 * 64 * 2;
+  for (const char* cache_in : {kCache + bytes, kCache - bytes}) {
+    launch_on_recorder(problem_of(Mode::kDecode, 2, 1, {14, 2, 64}, 100), {80, 108}, cache_in);
+    ASSERT_EQ(copies.size(), 1u);
+    EXPECT_EQ(copies[0].to, reinterpret_cast<CUdeviceptr>(kCache));
+    EXPECT_EQ(copies[0].from, reinterpret_cast<CUdeviceptr>(cache_in));
+    EXPECT_EQ(copies[0].bytes, static_cast<size_t>(bytes));
+    EXPECT_EQ(copies[0].launches_before, 0u);
+  }
+}
+
+TEST(OverlappingCachesAreRefused) {
+  const int64_t bytes = 2 * 2 * 2 * 100 * 64 * 2;
+  for (const int64_t distance : {int64_t{16}, bytes - 16, 16 - bytes, int64_t{-16}}) {
+    EXPECT_THROWS_WITH(launch_on_recorder(problem_of(Mode::kDecode, 2, 1, {14, 2, 64}, 100),
+                                          {80, 108}, kCache + distance),
+                       "share some of 102400 bytes");
+    EXPECT_TRUE(copies.empty() && launches.empty());
+  }
+}
+
+TEST(WithoutTokensOnlyTheCacheIsCopied) {
+  launch_on_recorder(problem_of(Mode::kChunkedPrefill, 2, 0, {14, 2, 64}, 100), {80, 108},
+                     kCache + 1000000);
+  EXPECT_EQ(copies.size(), 1u);
+  EXPECT_TRUE(launches.empty());
+}
+
+}  // namespace
+}  // namespace edge_llm

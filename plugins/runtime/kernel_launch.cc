@@ -1,0 +1,19 @@
+#include "plugins/runtime/kernel_launch.h"
+
+#include <algorithm>
+
+#include "kernels/variant_tables.h"
+
+namespace edge_llm {
+
+SmFacts sm_facts(int sm) {
+  SmFacts least = kSmFacts[0];
+  for (const SmFacts& facts : kSmFacts) {
+    if (facts.sm == sm) return facts;
+    least.shared_per_block = std::min(least.shared_per_block, facts.shared_per_block);
+    least.shared_per_sm = std::min(least.shared_per_sm, facts.shared_per_sm);
+  }
+  return least;
+}
+
+}  // namespace edge_llm

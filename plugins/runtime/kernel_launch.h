@@ -1,0 +1,42 @@
+// What the launchers of all operations share.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "kernels/variant_facts.h"
+#include "plugins/runtime/cuda_driver.h"
+#include "plugins/runtime/kernel_registry.h"
+
+namespace edge_llm {
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The row of an SM in the table. One that is newer than the table runs the newest PTX: the least of
+// the table is safe for it.
+SmFacts sm_facts(int sm);
+
+struct Grid {
+  int64_t x = 1;
+  int64_t y = 1;
+  int64_t z = 1;
+};
+
+// Launches a variant of a kernel table (kernels/variant_facts.h) with its one parameter, a struct.
+// The grid is within the limits of CUDA.
+template <typename Variant, typename Params>
+void launch_variant(const CudaDriver& driver, const KernelSet& kernels, const Variant& variant,
+                    const Grid& grid, Params& params, CUstream stream) {
+  void* arguments[] = {&params};
+  // The driver takes a kernel of a library where it takes a function, for the current context.
+  const auto function = reinterpret_cast<CUfunction>(kernels.kernel(variant.name));
+  check_cuda(driver,
+             driver.cuLaunchKernel(
+                 function, static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+                 static_cast<unsigned>(grid.z), variant.threads, 1, 1,
+                 static_cast<unsigned>(variant.shared_bytes), stream, arguments, nullptr),
+             concat("launching ", variant.name));
+}
+
+}  // namespace edge_llm
