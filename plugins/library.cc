@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "plugins/abi/plugin_v3.h"
 #include "plugins/abi/runtime.h"
+#include "plugins/adapter/plugin_v2.h"
+#include "plugins/adapter/plugin_v3.h"
+#include "plugins/attention/attention_op.h"
 #include "plugins/edge_llm_plugins.h"
-#include "plugins/int4_gemm/int4_gemm_plugin_v2.h"
-#include "plugins/int4_gemm/int4_gemm_plugin_v3.h"
+#include "plugins/int4_gemm/int4_gemm_op.h"
 #include "plugins/runtime/cuda_driver.h"
 #include "plugins/runtime/int4_gemm_launcher.h"
 #include "plugins/runtime/log.h"
@@ -25,30 +26,35 @@ constexpr char kVersion[] = EDGE_LLM_PLUGINS_VERSION;  // set by BUILD from vers
 // keeps creators until its own end.
 using CreatorList = std::vector<void*>;
 
-template <typename Abi>
-abi::PluginCreator<Abi>& creator_v2() {
-  static auto* creator = new Int4GemmCreatorV2<Abi>;
-  return *creator;
-}
+template <typename... Ops>
+struct CreatorsOf {
+  template <typename Abi>
+  static const std::vector<abi::PluginCreator<Abi>*>& v2() {
+    static const auto* creators =
+        new std::vector<abi::PluginCreator<Abi>*>{new CreatorV2<Abi, Ops>...};
+    return *creators;
+  }
 
-template <typename Abi>
-void* creator_v2_pointer() {
-  return static_cast<abi::PluginCreator<Abi>*>(&creator_v2<Abi>());
-}
+  static std::vector<abi::VersionedInterface*> v3(const char* version) {
+    return {new CreatorV3<Ops>(version)...};
+  }
+};
+using Creators = CreatorsOf<AttentionOp, Int4GemmOp>;
 
-void* creator_v3_pointer(const char* version) {
-  return static_cast<abi::VersionedInterface*>(new Int4GemmCreatorV3(version));
+template <typename... Lists>
+const CreatorList* joined(const Lists&... lists) {
+  auto* all = new CreatorList;
+  (all->insert(all->end(), lists.begin(), lists.end()), ...);
+  return all;
 }
 
 const CreatorList& creators_of(int tensorrt_major) {
-  static const auto* for_8 = new CreatorList{creator_v2_pointer<abi::v8>()};
-  static const auto* for_10 =
-      new CreatorList{creator_v2_pointer<abi::v10>(), creator_v3_pointer("2")};
-  static const auto* for_11 =
-      new CreatorList{creator_v2_pointer<abi::v11>(), creator_v3_pointer("2")};
+  static const auto* for_8 = joined(Creators::v2<abi::v8>());
+  static const auto* for_10 = joined(Creators::v2<abi::v10>(), Creators::v3("2"));
+  static const auto* for_11 = joined(Creators::v2<abi::v11>(), Creators::v3("2"));
   // Callers that know no V2 plugin, or one of unknown layout: V3 serves version "1" as well, which
   // nodes without a version ask for.
-  static const auto* for_others = new CreatorList{creator_v3_pointer("1"), creator_v3_pointer("2")};
+  static const auto* for_others = joined(Creators::v3("1"), Creators::v3("2"));
   switch (tensorrt_major) {
     case abi::v8::kMajor:
       return *for_8;
@@ -85,10 +91,11 @@ void register_with(const TensorRtHost& host) {
       reinterpret_cast<GetPluginRegistry>(dlsym(host.library, "getPluginRegistry"));
   abi::PluginRegistry<Abi>* registry = get_registry == nullptr ? nullptr : get_registry();
   if (registry == nullptr) fail("TensorRT ", Abi::kMajor, " has no plugin registry");
-  auto& creator = creator_v2<Abi>();
-  if (!registry->registerCreator(creator, "")) {
-    fail("TensorRT's registry refused ", creator.getPluginName(), " version ",
-         creator.getPluginVersion(), "; was it registered before?");
+  for (abi::PluginCreator<Abi>* creator : Creators::v2<Abi>()) {
+    if (!registry->registerCreator(*creator, "")) {
+      fail("TensorRT's registry refused ", creator->getPluginName(), " version ",
+           creator->getPluginVersion(), "; was it registered before?");
+    }
   }
 }
 

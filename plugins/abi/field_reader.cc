@@ -14,9 +14,8 @@ const char* name_of(PluginFieldType type) {
   return index < std::size(kNames) ? kNames[index] : "another type";
 }
 
-}  // namespace
-
-int32_t required_int32(const PluginFieldCollection* fields, const char* name) {
+// The one field of this name, or null.
+const PluginField* find(const PluginFieldCollection* fields, const char* name) {
   const PluginField* found = nullptr;
   const int32_t count = fields == nullptr || fields->fields == nullptr ? 0 : fields->nbFields;
   for (int32_t i = 0; i < count; ++i) {
@@ -25,15 +24,33 @@ int32_t required_int32(const PluginFieldCollection* fields, const char* name) {
     if (found != nullptr) fail("field ", name, " is given twice; give it once");
     found = &field;
   }
-  if (found == nullptr) fail("field ", name, " is missing; it is a required INT32");
-  if (found->type != PluginFieldType::kInt32) {
-    fail("field ", name, " has type ", name_of(found->type), "; INT32 is required");
+  return found;
+}
+
+int32_t int32_of(const PluginField& field) {
+  if (field.type != PluginFieldType::kInt32) {
+    fail("field ", field.name, " has type ", name_of(field.type), "; INT32 is required");
   }
-  if (found->length != 1) fail("field ", name, " has ", found->length, " elements; 1 is required");
-  if (found->data == nullptr) fail("field ", name, " has no data");
+  if (field.length != 1) {
+    fail("field ", field.name, " has ", field.length, " elements; 1 is required");
+  }
+  if (field.data == nullptr) fail("field ", field.name, " has no data");
   int32_t value;
-  std::memcpy(&value, found->data, sizeof(value));  // a host may pack fields without alignment
+  std::memcpy(&value, field.data, sizeof(value));  // a host may pack fields without alignment
   return value;
+}
+
+}  // namespace
+
+int32_t required_int32(const PluginFieldCollection* fields, const char* name) {
+  const PluginField* field = find(fields, name);
+  if (field == nullptr) fail("field ", name, " is missing; it is a required INT32");
+  return int32_of(*field);
+}
+
+int32_t optional_int32(const PluginFieldCollection* fields, const char* name, int32_t absent) {
+  const PluginField* field = find(fields, name);
+  return field == nullptr ? absent : int32_of(*field);
 }
 
 }  // namespace edge_llm::abi

@@ -12,4 +12,7 @@ namespace edge_llm::abi {
 // other names are not looked at.
 int32_t required_int32(const PluginFieldCollection* fields, const char* name);
 
+// The same for an optional field, which has the value `absent` where it is missing.
+int32_t optional_int32(const PluginFieldCollection* fields, const char* name, int32_t absent);
+
 }  // namespace edge_llm::abi

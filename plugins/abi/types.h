@@ -60,19 +60,20 @@ struct PluginTensorDescOf {
   float scale;
 };
 
-// Major 8: 32-bit extents.
-struct DynamicPluginTensorDesc8 {
+// From major 10 on: 64-bit extents, and the optimal shape last, which major 8 lacks.
+template <typename Dims>
+struct DynamicPluginTensorDescOf {
+  PluginTensorDescOf<Dims> desc;
+  Dims min;
+  Dims max;
+  Dims opt;
+};
+
+template <>
+struct DynamicPluginTensorDescOf<DimsOf<int32_t>> {
   PluginTensorDescOf<DimsOf<int32_t>> desc;
   DimsOf<int32_t> min;
   DimsOf<int32_t> max;
-};
-
-// From major 10 on: 64-bit extents, and the optimal shape.
-struct DynamicPluginTensorDesc10 {
-  PluginTensorDescOf<DimsOf<int64_t>> desc;
-  DimsOf<int64_t> min;
-  DimsOf<int64_t> max;
-  DimsOf<int64_t> opt;
 };
 
 // What differs between majors; the interfaces that differ are templates over one of these.
@@ -84,7 +85,7 @@ struct v8 {
   using Extent = int32_t;
   using Dims = DimsOf<Extent>;
   using PluginTensorDesc = PluginTensorDescOf<Dims>;
-  using DynamicPluginTensorDesc = DynamicPluginTensorDesc8;
+  using DynamicPluginTensorDesc = DynamicPluginTensorDescOf<Dims>;
 };
 
 struct v10 {
@@ -95,7 +96,7 @@ struct v10 {
   using Extent = int64_t;
   using Dims = DimsOf<Extent>;
   using PluginTensorDesc = PluginTensorDescOf<Dims>;
-  using DynamicPluginTensorDesc = DynamicPluginTensorDesc10;
+  using DynamicPluginTensorDesc = DynamicPluginTensorDescOf<Dims>;
 };
 
 struct v11 : v10 {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "plugins/adapter/engine_data.h"
 #include "tools/testing/testing.h"
 
 namespace edge_llm {
@@ -19,13 +20,13 @@ struct Fields {
 
   Int4GemmConfig config() const {
     const abi::PluginFieldCollection collection{static_cast<int32_t>(list.size()), list.data()};
-    return int4_gemm_config(&collection);
+    return read_fields<Int4GemmConfig>(&collection);
   }
 };
 
 std::vector<char> engine_data() {
-  std::vector<char> data(kInt4GemmEngineDataSize);
-  write_engine_data({8, 576, 128}, data.data());
+  std::vector<char> data(kEngineDataSize<Int4GemmConfig>);
+  write_engine_data(Int4GemmConfig{8, 576, 128}, data.data());
   return data;
 }
 
@@ -58,7 +59,7 @@ TEST(MissingFieldIsNamed) {
     fields.list.erase(fields.list.begin() + missing);
     EXPECT_THROWS_WITH(fields.config(), "field " + name + " is missing");
   }
-  EXPECT_THROWS_WITH(int4_gemm_config(nullptr), "field gemm_n is missing");
+  EXPECT_THROWS_WITH(read_fields<Int4GemmConfig>(nullptr), "field gemm_n is missing");
 }
 
 TEST(RepeatedFieldIsNamed) {
@@ -116,7 +117,7 @@ TEST(ImpossibleValuesAreNamedWithTheAllowedOnes) {
 
 TEST(EngineDataRoundTrips) {
   const std::vector<char> data = engine_data();
-  const Int4GemmConfig config = read_engine_data(data.data(), data.size());
+  const Int4GemmConfig config = read_engine_data<Int4GemmConfig>(data.data(), data.size());
   EXPECT_EQ(config.n, 8);
   EXPECT_EQ(config.k, 576);
   EXPECT_EQ(config.group_size, 128);
@@ -133,10 +134,11 @@ TEST(EveryOtherLengthIsRefused) {
   std::vector<char> data = engine_data();
   data.resize(2 * data.size());
   for (size_t size = 0; size <= data.size(); ++size) {
-    if (size == kInt4GemmEngineDataSize) continue;
-    EXPECT_THROWS_WITH(read_engine_data(data.data(), size), "rebuild the engine");
+    if (size == kEngineDataSize<Int4GemmConfig>) continue;
+    EXPECT_THROWS_WITH(read_engine_data<Int4GemmConfig>(data.data(), size), "rebuild the engine");
   }
-  EXPECT_THROWS_WITH(read_engine_data(nullptr, kInt4GemmEngineDataSize), "rebuild the engine");
+  EXPECT_THROWS_WITH(read_engine_data<Int4GemmConfig>(nullptr, kEngineDataSize<Int4GemmConfig>),
+                     "rebuild the engine");
 }
 
 TEST(EveryFlippedBitIsRefused) {
@@ -144,20 +146,23 @@ TEST(EveryFlippedBitIsRefused) {
   for (size_t bit = 0; bit < 8 * data.size(); ++bit) {
     std::vector<char> corrupted = data;
     corrupted[bit / 8] ^= static_cast<char>(1 << bit % 8);
-    EXPECT_THROWS_WITH(read_engine_data(corrupted.data(), corrupted.size()), "rebuild the engine");
+    EXPECT_THROWS_WITH(read_engine_data<Int4GemmConfig>(corrupted.data(), corrupted.size()),
+                       "rebuild the engine");
   }
 }
 
 TEST(ForeignDataAndOtherFormatsAreToldApart) {
   std::vector<char> data = engine_data();
   data[0] = 'X';
-  EXPECT_THROWS_WITH(read_engine_data(data.data(), data.size()), "another plugin library");
+  EXPECT_THROWS_WITH(read_engine_data<Int4GemmConfig>(data.data(), data.size()),
+                     "another plugin library");
   data = engine_data();
   data[8] = 2;
-  EXPECT_THROWS_WITH(read_engine_data(data.data(), data.size()), "engine data of format 2");
+  EXPECT_THROWS_WITH(read_engine_data<Int4GemmConfig>(data.data(), data.size()),
+                     "engine data of format 2");
   data = engine_data();
   data[12] = 12;
-  EXPECT_THROWS_WITH(read_engine_data(data.data(), data.size()), "corrupted");
+  EXPECT_THROWS_WITH(read_engine_data<Int4GemmConfig>(data.data(), data.size()), "corrupted");
 }
 
 }  // namespace edge_llm

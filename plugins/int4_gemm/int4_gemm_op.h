@@ -5,37 +5,44 @@
 
 #include <cstdint>
 
+#include "plugins/abi/expressions.h"
+#include "plugins/adapter/tensors.h"
 #include "plugins/int4_gemm/int4_gemm_config.h"
+#include "plugins/int4_gemm/int4_gemm_shapes.h"
 #include "plugins/runtime/cuda_driver.h"
 #include "plugins/runtime/kernel_registry.h"
+#include "plugins/runtime/status.h"
 
 namespace edge_llm {
 
-// Device memory of one call; y must overlap no other buffer.
-struct Int4GemmBuffers {
-  const void* x;        // f16 [m, k]
-  const void* weights;  // i8 [n / 2, k], packed
-  const void* scales;   // f16 [ceil(k / group_size), n]
-  void* y;              // f16 [m, n]
-  void* workspace;      // workspace_bound(m) bytes, contents undefined; null when that is 0
-};
-
-// A value: a copy shares nothing that changes. Failures throw Error.
+// plugins/adapter/operation.h says what each function is for.
 class Int4GemmOp {
  public:
+  static constexpr char kName[] = "Int4GroupwiseGemmPlugin";
+  using Config = Int4GemmConfig;
+
   explicit Int4GemmOp(const Int4GemmConfig& config);
 
   const Int4GemmConfig& config() const { return config_; }
+  Signature signature() const { return int4_gemm_signature(); }
 
-  // Bytes that suffice for every m <= max_m on every device.
-  int64_t workspace_bound(int64_t max_m) const;
+  // [B, S, N]
+  template <typename Abi>
+  abi::DimsExprs<Abi> output_shape(int32_t, const abi::DimsExprs<Abi>* inputs,
+                                   abi::ExprBuilder<Abi>& builder) const {
+    const abi::DimsExprs<Abi>& x = inputs[kX];
+    if (x.nbDims != 3) fail("GEMMInput has rank ", x.nbDims, "; [B, S, K] is required");
+    return {3, {x.d[0], x.d[1], builder.constant(config_.n)}};
+  }
 
-  // Resolves the driver and loads the kernels for the device of the current context.
+  void check_largest(const Shapes& shapes) const { check(shapes); }
+  int64_t workspace_bound(const Shapes& shapes) const;
+  int32_t aliased_input(int32_t) const { return -1; }
   void attach();
+  void check(const Shapes& shapes) const { checked_int4_gemm_rows(config_, shapes); }
 
-  // Launches y = x * dequantised(weights)^T on `stream`, after attach(). Refuses null and
-  // misaligned pointers before the first launch; m == 0 launches nothing.
-  void enqueue(int64_t m, const Int4GemmBuffers& buffers, CUstream stream) const;
+  // y = x * dequantised(weights)^T; y must overlap no other buffer. No rows: nothing is launched.
+  void enqueue(const Shapes& shapes, const Buffers& buffers, CUstream stream) const;
 
  private:
   Int4GemmConfig config_;

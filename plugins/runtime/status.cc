@@ -14,8 +14,10 @@ thread_local char last_error_text[1024] = "";
 
 const char* last_error() noexcept { return last_error_text; }
 
-void report_failure(const char* where, const char* what) noexcept {
-  std::snprintf(last_error_text, sizeof(last_error_text), "%s: %s", where, what);
+void report_failure(const Where& where, const char* what) noexcept {
+  const bool has_plugin = where.plugin != nullptr;
+  std::snprintf(last_error_text, sizeof(last_error_text), "%s%s%s: %s",
+                has_plugin ? where.plugin : "", has_plugin ? " " : "", where.function, what);
   log(LogLevel::kError, last_error_text);
 }
 

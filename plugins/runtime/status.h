@@ -34,12 +34,21 @@ template <typename... Parts>
 // until the thread ends, its text until the thread's next failure.
 const char* last_error() noexcept;
 
+// A boundary, by name: "function" or "plugin function".
+struct Where {
+  Where(const char* function) : plugin(nullptr), function(function) {}
+  Where(const char* plugin, const char* function) : plugin(plugin), function(function) {}
+
+  const char* plugin;  // null for a function of the library itself
+  const char* function;
+};
+
 // Logs "where: what" and makes it the thread's last error. Allocates nothing.
-void report_failure(const char* where, const char* what) noexcept;
+void report_failure(const Where& where, const char* what) noexcept;
 
 // Runs body() and returns its result; on any exception reports it and returns `failure`.
 template <typename Result, typename Body>
-Result guarded(const char* where, Result failure, Body&& body) noexcept {
+Result guarded(const Where& where, Result failure, Body&& body) noexcept {
   try {
     return body();
   } catch (const std::exception& error) {
@@ -52,7 +61,7 @@ Result guarded(const char* where, Result failure, Body&& body) noexcept {
 
 // The same for a body that returns nothing.
 template <typename Body>
-void guarded(const char* where, Body&& body) noexcept {
+void guarded(const Where& where, Body&& body) noexcept {
   guarded(where, 0, [&] {
     body();
     return 0;

@@ -5,26 +5,30 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "plugins/abi/expressions.h"
+#include "plugins/testing/symbolic_shapes.h"
+#include "plugins/testing/virtual_slots.h"
 
 namespace edge_llm::testing {
 namespace {
 
-template <typename Result, typename... Arguments>
-Result call(void* object, int slot, Arguments... arguments) {
-  void** slots = *static_cast<void***>(object);
-  return reinterpret_cast<Result (*)(void*, Arguments...)>(slots[slot])(object, arguments...);
-}
+// The fields as a creator takes them; points into `fields`.
+struct PackedFields {
+  explicit PackedFields(const Fields& fields) {
+    for (const auto& [name, value] : fields.values) {
+      list.push_back({name.c_str(), &value, abi::PluginFieldType::kInt32, 1});
+    }
+    collection = {static_cast<int32_t>(list.size()), list.data()};
+  }
+  PackedFields(const PackedFields&) = delete;
 
-constexpr abi::DataType kInputTypes[] = {abi::DataType::kHalf, abi::DataType::kInt8,
-                                         abi::DataType::kHalf};
+  std::vector<abi::PluginField> list;
+  abi::PluginFieldCollection collection;
+};
 
-void* creator(const std::string& library, int major, int index) {
-  int count = 0;
-  const auto creators =
-      symbol<void* const* (*)(int, int*)>(library, "edge_llm_plugins_creators")(major, &count);
-  if (index >= count) throw std::runtime_error("the library has too few creators");
-  return creators[index];
+std::vector<std::string> names_of(const abi::PluginFieldCollection* fields) {
+  std::vector<std::string> names;
+  for (int32_t i = 0; i < fields->nbFields; ++i) names.push_back(fields->fields[i].name);
+  return names;
 }
 
 template <typename Dims>
@@ -57,59 +61,29 @@ std::vector<typename Abi::DynamicPluginTensorDesc> dynamic_descs_of(const Tensor
   return dynamic;
 }
 
-// Symbolic shapes that remember which constants were asked for.
-template <typename Abi>
-class Expressions : public abi::ExprBuilderImpl<Abi> {
- public:
-  using Expr = abi::DimensionExpr<Abi>;
-
-  const Expr* constant(typename Abi::Extent value) override {
-    constants_.emplace_back(value, std::make_unique<Expr>(nullptr));
-    return constants_.back().second.get();
-  }
-  const Expr* operation(abi::DimensionOperation, const Expr&, const Expr&) override {
-    throw std::logic_error("no operation on extents is expected");
-  }
-
-  std::vector<abi::DimsExprs<Abi>> inputs(int x_rank) const {
-    return {{x_rank, {&b_, &s_, &other_}}, {2, {&other_, &other_}}, {2, {&other_, &other_}}};
-  }
-  std::vector<int64_t> read(const abi::DimsExprs<Abi>& shape) const {
-    std::vector<int64_t> extents;
-    for (int i = 0; i < shape.nbDims; ++i) extents.push_back(read(shape.d[i]));
-    return extents;
-  }
-
- private:
-  int64_t read(const Expr* expr) const {
-    if (expr == &b_) return 0;
-    if (expr == &s_) return 1;
-    for (const auto& [value, constant] : constants_) {
-      if (constant.get() == expr) return value;
-    }
-    return -1;
-  }
-
-  const Expr b_{nullptr}, s_{nullptr}, other_{nullptr};
-  std::vector<std::pair<int64_t, std::unique_ptr<Expr>>> constants_;
-};
+std::vector<abi::DataType> types_of(const Tensors& tensors) {
+  std::vector<abi::DataType> types;
+  for (const Tensor& tensor : tensors) types.push_back(tensor.type);
+  return types;
+}
 
 // An IPluginV2DynamicExt of one major.
 template <typename Abi>
 class PluginV2 : public Plugin {
  public:
-  static std::unique_ptr<Plugin> create(const std::string& library, const Fields& fields) {
-    return wrap(library, call<void*>(creator(library, Abi::kMajor, 0), 7 + kCreatorShift, "layer",
-                                     &fields.collection));
-  }
-  static std::unique_ptr<Plugin> deserialize(const std::string& library,
-                                             const std::vector<char>& data) {
-    return wrap(library, call<void*>(creator(library, Abi::kMajor, 0), 8 + kCreatorShift, "layer",
-                                     data.data(), data.size()));
-  }
+  // Slots of the creator; that of major 8 begins elsewhere.
+  static constexpr int kCreatorShift = Abi::kMajor == 8 ? -3 : 0;
 
-  static void set_namespace(const std::string& library, const char* plugin_namespace) {
-    call<void>(creator(library, Abi::kMajor, 0), 9 + kCreatorShift, plugin_namespace);
+  static void* creator(const std::string& library, const std::string& plugin) {
+    return find_creator(library, Abi::kMajor, plugin, "1");
+  }
+  static std::unique_ptr<Plugin> create(const std::string& library, const Fields& fields) {
+    const PackedFields packed(fields);
+    void* owner = creator(library, fields.plugin);
+    return wrap(owner, call<void*>(owner, 7 + kCreatorShift, "layer", &packed.collection));
+  }
+  static std::unique_ptr<Plugin> deserialize(void* owner, const std::vector<char>& data) {
+    return wrap(owner, call<void*>(owner, 8 + kCreatorShift, "layer", data.data(), data.size()));
   }
 
   ~PluginV2() override { call<void>(object_, 13); }
@@ -117,33 +91,46 @@ class PluginV2 : public Plugin {
   std::string version() override { return call<const char*>(object_, 2); }
   std::string plugin_namespace() override { return call<const char*>(object_, 16); }
   int outputs() override { return call<int32_t>(object_, 3); }
-  abi::DataType output_type() override {
-    return call<abi::DataType>(object_, 19, 0, kInputTypes, 3);
+  std::vector<abi::DataType> output_types(const Tensors& tensors) override {
+    const std::vector<abi::DataType> inputs = types_of(tensors);
+    std::vector<abi::DataType> types;
+    for (int i = 0; i < outputs(); ++i) {
+      types.push_back(call<abi::DataType>(object_, 19, i, inputs.data(), input_count(tensors)));
+    }
+    return types;
   }
   bool attach() override { return call<int32_t>(object_, 7) == 0; }
-  std::unique_ptr<Plugin> clone() override { return wrap(library_, call<void*>(object_, 14)); }
-  std::vector<int64_t> output_shape(int x_rank) override {
-    Expressions<Abi> expressions;
-    abi::ExprBuilder<Abi> builder(&expressions);
-    const auto inputs = expressions.inputs(x_rank);
-    return expressions.read(
-        call<abi::DimsExprs<Abi>>(object_, 25 + kShift, 0, inputs.data(), 3, &builder));
+  std::unique_ptr<Plugin> clone() override { return wrap(creator_, call<void*>(object_, 14)); }
+  std::vector<std::string> output_shapes(const std::vector<int>& ranks) override {
+    SymbolicShapes<Abi> symbolic(ranks);
+    abi::ExprBuilder<Abi> builder(&symbolic);
+    std::vector<std::string> shapes;
+    for (int i = 0; i < outputs(); ++i) {
+      const auto shape = call<abi::DimsExprs<Abi>>(object_, 25 + kShift, i, symbolic.inputs(),
+                                                   static_cast<int32_t>(ranks.size()), &builder);
+      if (shape.nbDims < 0) return {};
+      shapes.push_back(symbolic.text(shape));
+    }
+    return shapes;
   }
   bool supports(int position, const Tensors& tensors) override {
-    return call<bool>(object_, 26 + kShift, position, descs_of<Abi>(tensors).data(), 3, 1);
+    return call<bool>(object_, 26 + kShift, position, descs_of<Abi>(tensors).data(),
+                      input_count(tensors), outputs());
   }
   void configure(const Tensors& tensors) override {
     const auto d = dynamic_descs_of<Abi>(tensors);
-    call<void>(object_, 27 + kShift, &d[0], 3, &d[3], 1);
+    const int inputs = input_count(tensors);
+    call<void>(object_, 27 + kShift, &d[0], inputs, &d[inputs], outputs());
   }
   size_t workspace(const Tensors& tensors) override {
     const auto d = descs_of<Abi>(tensors);
-    return call<size_t>(object_, 28 + kShift, &d[0], 3, &d[3], 1);
+    const int inputs = input_count(tensors);
+    return call<size_t>(object_, 28 + kShift, &d[0], inputs, &d[inputs], outputs());
   }
   int enqueue(const Tensors& tensors, const Pointers& p) override {
     const auto d = descs_of<Abi>(tensors);
-    return call<int32_t>(object_, 29 + kShift, &d[0], &d[3], p.inputs, p.outputs, p.workspace,
-                         p.stream);
+    return call<int32_t>(object_, 29 + kShift, &d[0], &d[input_count(tensors)], p.inputs.data(),
+                         p.outputs.data(), p.workspace, p.stream);
   }
   std::vector<char> engine_data() {
     const size_t size = call<size_t>(object_, 11);
@@ -156,20 +143,19 @@ class PluginV2 : public Plugin {
     return data;
   }
   std::unique_ptr<Plugin> stored_and_restored() override {
-    return deserialize(library_, engine_data());
+    return deserialize(creator_, engine_data());
   }
 
  private:
-  // Major 11 dropped two slots in the middle; the creator of major 8 begins elsewhere.
-  static constexpr int kShift = Abi::kMajor == 11 ? -2 : 0;
-  static constexpr int kCreatorShift = Abi::kMajor == 8 ? -3 : 0;
+  static constexpr int kShift = Abi::kMajor == 11 ? -2 : 0;  // 11 dropped two slots in the middle
 
-  PluginV2(std::string library, void* object) : library_(std::move(library)), object_(object) {}
-  static std::unique_ptr<Plugin> wrap(const std::string& library, void* object) {
-    return std::unique_ptr<Plugin>(object ? new PluginV2(library, object) : nullptr);
+  PluginV2(void* creator, void* object) : creator_(creator), object_(object) {}
+  static std::unique_ptr<Plugin> wrap(void* creator, void* object) {
+    return std::unique_ptr<Plugin>(object ? new PluginV2(creator, object) : nullptr);
   }
+  int input_count(const Tensors& tensors) { return static_cast<int>(tensors.size()) - outputs(); }
 
-  std::string library_;
+  void* creator_;
   void* object_;
 };
 
@@ -178,7 +164,6 @@ class PluginV3 : public Plugin {
  public:
   using Abi = abi::v10;
 
-  PluginV3(void* creator, void* object) : creator_(creator), object_(object) {}
   static std::unique_ptr<Plugin> create(void* creator, const abi::PluginFieldCollection* fields,
                                         int phase) {
     return wrap(creator, call<void*>(creator, 4, "layer", fields, phase));
@@ -189,10 +174,11 @@ class PluginV3 : public Plugin {
   std::string version() override { return call<const char*>(core(), 5); }
   std::string plugin_namespace() override { return call<const char*>(core(), 6); }
   int outputs() override { return call<int32_t>(build(), 8); }
-  abi::DataType output_type() override {
-    abi::DataType type = abi::DataType::kBool;
-    call<int32_t>(build(), 5, &type, 1, kInputTypes, 3);
-    return type;
+  std::vector<abi::DataType> output_types(const Tensors& tensors) override {
+    const std::vector<abi::DataType> inputs = types_of(tensors);
+    std::vector<abi::DataType> types(outputs(), abi::DataType::kBool);
+    call<int32_t>(build(), 5, types.data(), outputs(), inputs.data(), input_count(tensors));
+    return types;
   }
   bool attach() override {
     void* attached = call<void*>(runtime(), 7, nullptr);
@@ -202,30 +188,38 @@ class PluginV3 : public Plugin {
     return true;
   }
   std::unique_ptr<Plugin> clone() override { return wrap(creator_, call<void*>(object_, 5)); }
-  std::vector<int64_t> output_shape(int x_rank) override {
-    Expressions<Abi> expressions;
-    abi::ExprBuilder<Abi> builder(&expressions);
-    const auto inputs = expressions.inputs(x_rank);
-    abi::DimsExprs<Abi> shape{-1, {}};
-    const int status = call<int32_t>(build(), 6, inputs.data(), 3, nullptr, 0, &shape, 1, &builder);
-    return status == 0 ? expressions.read(shape) : std::vector<int64_t>{};
+  std::vector<std::string> output_shapes(const std::vector<int>& ranks) override {
+    SymbolicShapes<Abi> symbolic(ranks);
+    abi::ExprBuilder<Abi> builder(&symbolic);
+    std::vector<abi::DimsExprs<Abi>> dims(outputs(), {-1, {}});
+    const int status =
+        call<int32_t>(build(), 6, symbolic.inputs(), static_cast<int32_t>(ranks.size()), nullptr, 0,
+                      dims.data(), outputs(), &builder);
+    std::vector<std::string> shapes;
+    for (const auto& shape : dims) shapes.push_back(symbolic.text(shape));
+    return status == 0 ? shapes : std::vector<std::string>{};
   }
   bool supports(int position, const Tensors& tensors) override {
-    return call<bool>(build(), 7, position, dynamic_descs_of<Abi>(tensors).data(), 3, 1);
+    return call<bool>(build(), 7, position, dynamic_descs_of<Abi>(tensors).data(),
+                      input_count(tensors), outputs());
   }
   void configure(const Tensors& tensors) override {
     const auto d = dynamic_descs_of<Abi>(tensors);
-    call<int32_t>(build(), 4, &d[0], 3, &d[3], 1);
+    const int inputs = input_count(tensors);
+    call<int32_t>(build(), 4, &d[0], inputs, &d[inputs], outputs());
   }
   size_t workspace(const Tensors& tensors) override {
     const auto d = dynamic_descs_of<Abi>(tensors);
-    return call<size_t>(build(), 9, &d[0], 3, &d[3], 1);
+    const int inputs = input_count(tensors);
+    return call<size_t>(build(), 9, &d[0], inputs, &d[inputs], outputs());
   }
   int enqueue(const Tensors& tensors, const Pointers& p) override {
     const auto d = descs_of<Abi>(tensors);
-    const int32_t refused = call<int32_t>(runtime(), 5, &d[0], 3, &d[3], 1);  // onShapeChange
-    const int32_t status =
-        call<int32_t>(runtime(), 6, &d[0], &d[3], p.inputs, p.outputs, p.workspace, p.stream);
+    const int inputs = input_count(tensors);
+    const int32_t refused =
+        call<int32_t>(runtime(), 5, &d[0], inputs, &d[inputs], outputs());  // onShapeChange
+    const int32_t status = call<int32_t>(runtime(), 6, &d[0], &d[inputs], p.inputs.data(),
+                                         p.outputs.data(), p.workspace, p.stream);
     if (refused != 0 && status == 0) throw std::logic_error("enqueue took refused shapes");
     return status;
   }
@@ -233,8 +227,13 @@ class PluginV3 : public Plugin {
     const auto* fields = call<const abi::PluginFieldCollection*>(runtime(), 8);
     return create(creator_, fields, 1);
   }
+  int build_edition() override { return call<abi::InterfaceInfo>(build(), 1).major; }
+  int aliased_input(int output) override {
+    return build_edition() < 2 ? -1 : call<int32_t>(build(), 15, output);
+  }
 
  private:
+  PluginV3(void* creator, void* object) : creator_(creator), object_(object) {}
   static std::unique_ptr<Plugin> wrap(void* creator, void* object) {
     return std::unique_ptr<Plugin>(object ? new PluginV3(creator, object) : nullptr);
   }
@@ -242,6 +241,7 @@ class PluginV3 : public Plugin {
   void* core() { return call<void*>(object_, 4, 0); }
   void* build() { return call<void*>(object_, 4, 1); }
   void* runtime() { return call<void*>(object_, 4, 2); }
+  int input_count(const Tensors& tensors) { return static_cast<int>(tensors.size()) - outputs(); }
 
   void* creator_;
   void* object_;
@@ -249,18 +249,32 @@ class PluginV3 : public Plugin {
 
 template <typename Abi>
 Interface interface_v2(const std::string& library) {
+  using Layout = PluginV2<Abi>;
+  constexpr int kShift = Layout::kCreatorShift;
   return {"V2 of TensorRT " + std::to_string(Abi::kMajor), "1",
-          [=](const Fields& fields) { return PluginV2<Abi>::create(library, fields); },
-          [=](const char* name) { PluginV2<Abi>::set_namespace(library, name); }};
+          [=](const Fields& fields) { return Layout::create(library, fields); },
+          [=](const std::string& plugin, const char* plugin_namespace) {
+            call<void>(Layout::creator(library, plugin), 9 + kShift, plugin_namespace);
+          },
+          [=](const std::string& plugin) {
+            return names_of(call<const abi::PluginFieldCollection*>(
+                Layout::creator(library, plugin), 6 + kShift));
+          }};
 }
 
-Interface interface_v3(const std::string& library, const std::string& name, int major, int index,
-                       const char* version) {
+Interface interface_v3(const std::string& library, const std::string& name, int major,
+                       const std::string& version) {
   return {name, version,
           [=](const Fields& fields) {
-            return PluginV3::create(creator(library, major, index), &fields.collection, 0);
+            const PackedFields packed(fields);
+            return PluginV3::create(find_creator(library, major, fields.plugin, version),
+                                    &packed.collection, 0);
           },
-          nullptr};
+          nullptr,
+          [=](const std::string& plugin) {
+            return names_of(call<const abi::PluginFieldCollection*>(
+                find_creator(library, major, plugin, version), 5));
+          }};
 }
 
 }  // namespace
@@ -272,8 +286,24 @@ void* find_symbol(const std::string& library, const char* name) {
   return address;
 }
 
-Tensors tensors(int64_t b, int64_t s) {
-  return {{{b, s, 192}}, {{4, 192}, abi::DataType::kInt8}, {{2, 8}}, {{b, s, 8}}};
+Fields Fields::with(const std::string& name, int32_t value) const {
+  Fields changed = *this;
+  for (auto& field : changed.values) {
+    if (field.first == name) {
+      field.second = value;
+      return changed;
+    }
+  }
+  changed.values.emplace_back(name, value);
+  return changed;
+}
+
+Pointers::Pointers(int input_count, int output_count) {
+  uintptr_t address = 0;
+  const auto next = [&] { return reinterpret_cast<void*>(address += 0x1000000); };
+  for (int i = 0; i < input_count; ++i) inputs.push_back(next());
+  for (int i = 0; i < output_count; ++i) outputs.push_back(next());
+  workspace = next();
 }
 
 std::vector<Interface> all_interfaces(const std::string& library) {
@@ -281,19 +311,21 @@ std::vector<Interface> all_interfaces(const std::string& library) {
   return {interface_v2<abi::v8>(library),
           interface_v2<abi::v10>(library),
           interface_v2<abi::v11>(library),
-          interface_v3(library, "V3 of TensorRT 10", 10, 1, "2"),
-          interface_v3(library, "V3 of TensorRT 11", 11, 1, "2"),
-          interface_v3(library, "V3 as version 1", kUnknownMajor, 0, "1"),
-          interface_v3(library, "V3 as version 2", kUnknownMajor, 1, "2")};
+          interface_v3(library, "V3 of TensorRT 10", 10, "2"),
+          interface_v3(library, "V3 of TensorRT 11", 11, "2"),
+          interface_v3(library, "V3 as version 1", kUnknownMajor, "1"),
+          interface_v3(library, "V3 as version 2", kUnknownMajor, "2")};
 }
 
-std::vector<char> v2_engine_data(const std::string& library) {
-  const auto plugin = PluginV2<abi::v10>::create(library, Fields());
+std::vector<char> v2_engine_data(const std::string& library, const Fields& fields) {
+  const auto plugin = PluginV2<abi::v10>::create(library, fields);
   return static_cast<PluginV2<abi::v10>&>(*plugin).engine_data();
 }
 
-std::unique_ptr<Plugin> v2_deserialize(const std::string& library, const std::vector<char>& data) {
-  return PluginV2<abi::v10>::deserialize(library, data);
+std::unique_ptr<Plugin> v2_deserialize(const std::string& library, const std::string& plugin,
+                                       const std::vector<char>& data) {
+  using Layout = PluginV2<abi::v10>;
+  return Layout::deserialize(Layout::creator(library, plugin), data);
 }
 
 }  // namespace edge_llm::testing

@@ -1,4 +1,4 @@
-"""Builds a TensorRT-RTX engine with one INT4 GEMM layer from ONNX, on a machine without a GPU.
+"""Builds a TensorRT-RTX engine with one plugin layer from ONNX, on a machine without a GPU.
 
 A program of its own, because TensorRT-RTX ends the process for some failures and its parser wants
 an LD_LIBRARY_PATH from the start. Prints one JSON object: what the parser and the builder did.
@@ -10,36 +10,12 @@ import argparse
 import json
 import sys
 
-import numpy as np
-import onnx
 import tensorrt_rtx_bindings as trt
-from onnx import TensorProto, helper, numpy_helper
 
-PLUGIN = "Int4GroupwiseGemmPlugin"
+from tests.tensorrt.onnx_models import Model, attention_model, int4_gemm_model
 
-
-def int4_gemm_model(n: int, k: int, attributes: dict[str, int | str]) -> bytes:
-    """A model y = plugin(x, weights, scales), x f16 [B, S, k]; weights and scales are constants.
-
-    The node is shaped as upstream's exporter writes it: domain trt, fields as attributes.
-    """
-    rng = np.random.default_rng(0)
-    weights = rng.integers(-128, 128, (n // 2, k), dtype=np.int8)
-    scales = rng.random((-(-k // 128), n), dtype=np.float32).astype(np.float16)
-    node = helper.make_node(
-        PLUGIN, ["x", "weights", "scales"], ["y"], name="int4_gemm", domain="trt", **attributes
-    )
-    graph = helper.make_graph(
-        [node],
-        "one_layer",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["B", "S", k])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["B", "S", n])],
-        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(scales, "scales")],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("trt", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
+PLUGINS = ["AttentionPlugin", "Int4GroupwiseGemmPlugin"]
+MODELS = {"attention": attention_model, "int4_gemm": int4_gemm_model}
 
 
 class Logger(trt.ILogger):
@@ -53,25 +29,29 @@ class Logger(trt.ILogger):
         self.messages.append(f"{severity.name}: {message}")
 
 
-def build(model: bytes, sm: int, k: int, logger: Logger) -> dict:
+def build(model: Model, sm: int, aliased_io: bool, logger: Logger) -> dict:
     builder = trt.Builder(logger)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(model):
+    if not parser.parse(model.onnx):
         return {"errors": [str(parser.get_error(i)) for i in range(parser.num_errors)]}
     config = builder.create_builder_config()
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
-    profile = builder.create_optimization_profile()
-    profile.set_shape("x", (1, 1, k), (1, 8, k), (4, 128, k))
-    config.add_optimization_profile(profile)
+    config.set_preview_feature(trt.PreviewFeature.ALIASED_PLUGIN_IO_10_03, aliased_io)
+    for shapes in model.profiles:
+        profile = builder.create_optimization_profile()
+        for name, (smallest, usual, largest) in shapes.items():
+            profile.set_shape(name, smallest, usual, largest)
+        assert config.add_optimization_profile(profile) >= 0, f"refused profile {shapes}"
     engine = builder.build_serialized_network(network, config)
+    engine_bytes = b"" if engine is None else bytes(engine)
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
     return {
         "layers": [network.get_layer(i).type.name for i in range(network.num_layers)],
-        "output_shape": list(network.get_output(0).shape),
-        "output_type": network.get_output(0).dtype.name,
-        "engine_bytes": 0 if engine is None else engine.nbytes,
-        "engine_names_the_plugin": engine is not None and PLUGIN.encode() in bytes(engine),
+        "outputs": [[output.dtype.name, list(output.shape)] for output in outputs],
+        "engine_bytes": len(engine_bytes),
+        "plugins_in_engine": [name for name in PLUGINS if name.encode() in engine_bytes],
     }
 
 
@@ -79,15 +59,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--library", help="the plugin library; without it, none is loaded")
     parser.add_argument("--sm", type=int, required=True)
-    parser.add_argument("--n", type=int, default=256)
-    parser.add_argument("--k", type=int, default=192, help="of x and of the weights")
-    parser.add_argument("--attributes", type=json.loads, required=True, help="of the node, JSON")
+    parser.add_argument("--model", choices=MODELS, required=True)
+    parser.add_argument("--arguments", type=json.loads, required=True, help="of the model, JSON")
+    parser.add_argument("--aliased-io", action="store_true", help="outputs may share memory")
     args = parser.parse_args()
     if args.library is not None:
         handle = trt.get_plugin_registry().load_library(args.library)
         assert handle is not None, f"TensorRT-RTX does not load {args.library}"
     logger = Logger()
-    result = build(int4_gemm_model(args.n, args.k, args.attributes), args.sm, args.k, logger)
+    model = MODELS[args.model](**args.arguments)
+    result = build(model, args.sm, args.aliased_io, logger)
     json.dump({**result, "version": trt.__version__, "log": logger.messages}, sys.stdout)
 
 

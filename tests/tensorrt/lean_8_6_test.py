@@ -16,7 +16,17 @@ import pytest
 
 LIBRARY = pathlib.Path("plugins/libedge_llm_plugins.so").resolve()
 RUNTIME = pathlib.Path("../pypi_tensorrt_lean_8_6/tensorrt_lean/libnvinfer_lean.so.8").resolve()
-NAME = b"Int4GroupwiseGemmPlugin"
+
+# Of each plugin: possible fields, the optional ones, and the bytes that it serialises.
+INT4 = b"Int4GroupwiseGemmPlugin"
+ATTENTION = b"AttentionPlugin"
+FIELDS = {
+    INT4: {"gemm_n": 8, "gemm_k": 192, "group_size": 128},
+    ATTENTION: {"num_q_heads": 4, "num_kv_heads": 2, "head_size": 64, "enable_tree_attention": 1},
+}
+OPTIONAL = {INT4: [], ATTENTION: ["alias_kv_cache"]}
+ENGINE_BYTES = {INT4: 28, ATTENTION: 36}
+
 INT32 = 5
 
 # Slots of IPluginRegistry, IPluginCreator and IPluginV2 of 8.6.0.
@@ -77,9 +87,14 @@ def registry() -> int:
     return registry
 
 
-@pytest.fixture(scope="module")
-def creator(registry) -> int:
-    creator = call(registry, REGISTRY_GET, ctypes.c_void_p, NAME, b"1", b"")
+@pytest.fixture(params=FIELDS, ids=bytes.decode)
+def name(request) -> bytes:
+    return request.param
+
+
+@pytest.fixture
+def creator(registry, name) -> int:
+    creator = call(registry, REGISTRY_GET, ctypes.c_void_p, name, b"1", b"")
     assert creator
     return creator
 
@@ -118,30 +133,32 @@ def test_registry_lists_version_1_alone(registry):
     count = ctypes.c_int32()
     creators = call(registry, REGISTRY_LIST, ctypes.c_void_p, ctypes.pointer(count))
     listed = ctypes.cast(creators, ctypes.POINTER(ctypes.c_void_p))[: count.value]
-    assert [call(c, CREATOR_VERSION, ctypes.c_char_p) for c in listed] == [b"1"]
-    assert call(registry, REGISTRY_GET, ctypes.c_void_p, NAME, b"2", b"") is None
+    assert [call(c, CREATOR_VERSION, ctypes.c_char_p) for c in listed] == [b"1", b"1"]
+    for name in FIELDS:
+        assert call(registry, REGISTRY_GET, ctypes.c_void_p, name, b"2", b"") is None
 
 
-def test_creator_lists_its_fields(creator):
+def test_creator_lists_its_fields(creator, name):
     names = call(creator, CREATOR_FIELDS, ctypes.POINTER(PluginFieldCollection)).contents
     listed = [(f.name, f.type) for f in names.fields[: names.count]]
-    assert listed == [(name, INT32) for name in (b"gemm_n", b"gemm_k", b"group_size")]
+    assert listed == [(f.encode(), INT32) for f in [*FIELDS[name], *OPTIONAL[name]]]
 
 
-def test_plugin_is_created_cloned_and_serialised(creator):
-    plugin = create(creator, gemm_n=8, gemm_k=192, group_size=128)
+def test_plugin_is_created_cloned_and_serialised(creator, name):
+    plugin = create(creator, **FIELDS[name])
     clone = call(plugin, PLUGIN_CLONE, ctypes.c_void_p)
     data = engine_data(plugin)
     call(plugin, PLUGIN_DESTROY, None)
-    assert call(clone, PLUGIN_TYPE, ctypes.c_char_p) == NAME
+    assert call(clone, PLUGIN_TYPE, ctypes.c_char_p) == name
     assert call(clone, PLUGIN_VERSION, ctypes.c_char_p) == b"1"
     restored = deserialize(creator, data)
     assert engine_data(restored) == engine_data(clone) == data
-    assert len(data) == 28
+    assert len(data) == ENGINE_BYTES[name]
     assert deserialize(creator, data[:-1]) is None
     assert "rebuild the engine" in last_error()
 
 
+@pytest.mark.parametrize("name", [INT4])
 def test_impossible_field_gives_no_plugin(creator):
     assert create(creator, gemm_n=6, gemm_k=192, group_size=128) is None
     assert "field gemm_n = 6; positive multiples of 4 are allowed" in last_error()

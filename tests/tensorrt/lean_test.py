@@ -17,7 +17,21 @@ import tensorrt_lean_bindings as trt
 
 VERSION = os.environ["TENSORRT_VERSION"]
 LIBRARY = str(pathlib.Path("plugins/libedge_llm_plugins.so").resolve())
-NAME = "Int4GroupwiseGemmPlugin"
+
+# Of each plugin: possible fields, the optional ones, and the bytes that version "1" serialises.
+INT4 = "Int4GroupwiseGemmPlugin"
+ATTENTION = "AttentionPlugin"
+FIELDS = {
+    INT4: {"gemm_n": 8, "gemm_k": 192, "group_size": 128},
+    ATTENTION: {"num_q_heads": 4, "num_kv_heads": 2, "head_size": 64, "enable_tree_attention": 1},
+}
+OPTIONAL = {INT4: [], ATTENTION: ["alias_kv_cache"]}
+ENGINE_BYTES = {INT4: 28, ATTENTION: 36}
+
+
+@pytest.fixture(params=FIELDS)
+def name(request) -> str:
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -46,54 +60,53 @@ def test_bindings_are_of_the_version_under_test():
     assert trt.__version__.startswith(VERSION + ".")
 
 
-def test_registry_lists_both_versions(registry):
-    ours = {(c.plugin_version, type(c).__name__) for c in registry.all_creators if c.name == NAME}
+def test_registry_lists_both_versions(registry, name):
+    ours = {(c.plugin_version, type(c).__name__) for c in registry.all_creators if c.name == name}
     assert ours == {("1", "IPluginCreator"), ("2", "IPluginCreatorV3One")}
 
 
-def test_creators_name_their_interface_and_fields(registry):
+def test_creators_name_their_interface_and_fields(registry, name):
     for version, kind in (("1", "PLUGIN CREATOR_V1"), ("2", "PLUGIN CREATOR_V3ONE")):
-        creator = registry.get_creator(NAME, version, "")
+        creator = registry.get_creator(name, version, "")
         assert (creator.interface_info.kind, creator.interface_info.major) == (kind, 1)
         assert [(f.name, f.type) for f in creator.field_names] == [
-            (name, trt.PluginFieldType.INT32) for name in ("gemm_n", "gemm_k", "group_size")
+            (field, trt.PluginFieldType.INT32) for field in [*FIELDS[name], *OPTIONAL[name]]
         ]
 
 
-def test_v2_plugin_is_created_cloned_and_serialised(registry):
-    creator = registry.get_creator(NAME, "1", "")
-    plugin = creator.create_plugin("layer", fields(gemm_n=8, gemm_k=192, group_size=128))
+def test_v2_plugin_is_created_cloned_and_serialised(registry, name):
+    creator = registry.get_creator(name, "1", "")
+    plugin = creator.create_plugin("layer", fields(**FIELDS[name]))
     clone = plugin.clone()
-    assert (clone.plugin_type, clone.plugin_version, clone.num_outputs) == (NAME, "1", 1)
-    assert clone.serialization_size == 28
+    assert (clone.plugin_type, clone.plugin_version) == (name, "1")
+    assert clone.num_outputs == (2 if name == ATTENTION else 1)
+    assert clone.serialization_size == ENGINE_BYTES[name]
     data = bytes(clone.serialize())
     restored = creator.deserialize_plugin("layer", data)
     assert bytes(restored.serialize()) == data
 
 
-def test_v2_plugin_refuses_engine_data_that_is_cut(registry):
-    creator = registry.get_creator(NAME, "1", "")
-    plugin = creator.create_plugin("layer", fields(gemm_n=8, gemm_k=192, group_size=128))
+def test_v2_plugin_refuses_engine_data_that_is_cut(registry, name):
+    creator = registry.get_creator(name, "1", "")
+    plugin = creator.create_plugin("layer", fields(**FIELDS[name]))
     assert creator.deserialize_plugin("layer", bytes(plugin.serialize())[:-1]) is None
     assert "rebuild the engine" in last_error()
 
 
 @pytest.mark.parametrize("phase", [trt.TensorRTPhase.BUILD, trt.TensorRTPhase.RUNTIME])
-def test_v3_plugin_is_created_with_its_capabilities(registry, phase):
-    creator = registry.get_creator(NAME, "2", "")
-    plugin = creator.create_plugin(
-        "layer", fields(gemm_n=8, gemm_k=192, group_size=128, unknown=1), phase
-    )
+def test_v3_plugin_is_created_with_its_capabilities(registry, name, phase):
+    creator = registry.get_creator(name, "2", "")
+    plugin = creator.create_plugin("layer", fields(**FIELDS[name], unknown=1), phase)
     # From Python, more than this never reaches the plugin: clone() and shapes come from stand-ins.
     core = plugin.get_capability_interface(trt.PluginCapabilityType.CORE)
-    assert (core.plugin_name, core.plugin_version, core.plugin_namespace) == (NAME, "2", "")
+    assert (core.plugin_name, core.plugin_version, core.plugin_namespace) == (name, "2", "")
     assert plugin.get_capability_interface(trt.PluginCapabilityType.BUILD) is not None
     assert plugin.get_capability_interface(trt.PluginCapabilityType.RUNTIME) is not None
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_impossible_field_gives_no_plugin(registry, version):
-    creator = registry.get_creator(NAME, version, "")
+    creator = registry.get_creator(INT4, version, "")
     phase = [trt.TensorRTPhase.BUILD] if version == "2" else []
     assert (
         creator.create_plugin("layer", fields(gemm_n=6, gemm_k=192, group_size=128), *phase) is None
@@ -112,13 +125,13 @@ library.edge_llm_plugins_last_error.restype = ctypes.c_char_p
 registry = trt.get_plugin_registry()
 for _ in range(2):
     print(library.edge_llm_plugins_register(), library.edge_llm_plugins_last_error().decode())
-print(sorted(c.plugin_version for c in registry.all_creators if c.name == sys.argv[2]))
+print(sorted((c.name, c.plugin_version) for c in registry.all_creators if c.name in sys.argv))
 """
 
 
 def test_registering_by_function_serves_10_and_names_load_library_on_11():
     result = subprocess.run(
-        [sys.executable, "-c", _REGISTER, LIBRARY, NAME],
+        [sys.executable, "-c", _REGISTER, LIBRARY, *FIELDS],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
         capture_output=True,
@@ -128,7 +141,7 @@ def test_registering_by_function_serves_10_and_names_load_library_on_11():
     if VERSION.startswith("10."):
         assert first.strip() == "0"
         assert second.startswith("1 ") and "was it registered before?" in second
-        assert registered == "['1']"
+        assert registered == f"[('{ATTENTION}', '1'), ('{INT4}', '1')]"
     else:
         assert first.startswith("1 ") and "IPluginRegistry::loadLibrary" in first
         assert registered == "[]"
