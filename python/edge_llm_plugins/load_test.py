@@ -14,5 +14,6 @@ def test_load_registers_both_versions_once() -> None:
     for _ in range(2):
         edge_llm_plugins.load()
     creators = tensorrt.get_plugin_registry().all_creators
-    versions = [c.plugin_version for c in creators if c.name == "Int4GroupwiseGemmPlugin"]
-    assert sorted(versions) == ["1", "2"]
+    for plugin in ("AttentionPlugin", "Int4GroupwiseGemmPlugin"):
+        versions = [c.plugin_version for c in creators if c.name == plugin]
+        assert sorted(versions) == ["1", "2"], plugin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_llm_plugins import host, reference, rope
+from edge_llm_plugins import emulator, host, reference, rope
 from tests.ops import attention_cases as cases
 
 
@@ -37,6 +37,17 @@ def test_chunks_with_their_own_starts(device: host.Device) -> None:
     cases.check(device, cases.chunk(19, lengths, starts, capacity=96))
 
 
+def test_a_short_chunk_after_a_long_past(device: host.Device) -> None:
+    """Few tokens are attended to like a tree, the KV range split over CTAs."""
+    case = cases.chunk(4, [4], [1100], capacity=1300, heads=cases.Heads(3, 1, 64))
+    cases.check(device, case)
+
+
+def test_a_long_chunk_after_a_long_past(device: host.Device) -> None:
+    case = cases.chunk(40, [40], [600], capacity=700, heads=cases.Heads(3, 1, 64))
+    cases.check(device, case)
+
+
 def test_a_chunk_longer_than_a_tile(device: host.Device) -> None:
     cases.check(device, cases.chunk(130, [130, 65], [37, 3], capacity=170))
 
@@ -54,10 +65,23 @@ def test_decode_of_rows_of_every_length(device: host.Device) -> None:
     cases.check(device, cases.decode(DECODE_TOTALS, capacity=128))
 
 
-@pytest.mark.parametrize("total", [1, 33, 700, 1500])
+@pytest.mark.parametrize("total", [1, 33, 127, 700, 1500])
 def test_decode_with_a_split_range(device: host.Device, total: int) -> None:
     """One row in a large cache: its range is split over CTAs by its real length."""
-    cases.check(device, cases.decode([total], capacity=1500, heads=cases.Heads(3, 1, 64)))
+    case = cases.decode([total], capacity=1500, heads=cases.Heads(3, 1, 64))
+    emulator.take_stats()
+    cases.check(device, case)
+    assert emulator.take_stats()["launches"] == 3  # RoPE, attention, and the combining of splits
+
+
+def test_decode_in_the_largest_cache(device: host.Device) -> None:
+    """A full row of 131072 slots, and a short one."""
+    case = cases.decode([131072, 3], capacity=131072, heads=cases.Heads(2, 1, 32))
+    cases.check(device, case)
+
+
+def test_decode_of_64_rows(device: host.Device) -> None:
+    cases.check(device, cases.decode([1 + b for b in range(64)], capacity=64))
 
 
 @pytest.mark.parametrize("make", ["prefill", "chunk"])

@@ -53,7 +53,7 @@ def field_list(**changes: object) -> list[host.Field]:
         (field_list(num_q_heads=5), "field num_q_heads = 5; 1 to 16 times num_kv_heads = 2"),
         (field_list(num_q_heads=34), "field num_q_heads = 34; 1 to 16 times num_kv_heads = 2"),
         (field_list(head_size=0), "field head_size = 0; positive numbers"),
-        (field_list(head_size=48), "head_size = 48"),
+        (field_list(head_size=48), "head_size is 48; "),
         (field_list(enable_tree_attention=2), "field enable_tree_attention = 2; 0 and 1"),
         (field_list(alias_kv_cache=-1), "field alias_kv_cache = -1; 0 and 1"),
     ],
@@ -212,7 +212,8 @@ def test_caches_that_overlap_in_part_are_refused(
         tensors[1] = Described(tensors[1], address=shared.address + first)
         tensors[6] = Described(tensors[6], address=shared.address + second)
 
-    expect_enqueue_refused(device, CHUNK, (version, major), change, "overlap")
+    message = "share some of 8192 bytes; bind both to the same address or to separate buffers"
+    expect_enqueue_refused(device, CHUNK, (version, major), change, message)
     assert (shared.numpy() == 7).all()
 
 
@@ -315,7 +316,7 @@ def test_ops_refuse(changes: dict[str, object], error: type[Exception], message:
 @pytest.mark.parametrize(
     ("heads", "message"),
     [
-        (cases.Heads(2, 1, 48), "head_size = 48"),
+        (cases.Heads(2, 1, 48), "head_size is 48; "),
         (cases.Heads(17, 1, 64), "field num_q_heads = 17; 1 to 16 times num_kv_heads = 1"),
     ],
 )
