@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import threading
-
 import numpy as np
 import pytest
 
 from edge_llm_plugins import host
 from tests.ops import int4_cases
+from tests.ops.together import run_together
 
 THREADS = 4
 ROUNDS = 3
-
-
-def run_together(jobs: list) -> None:
-    """Runs jobs in threads that start at the same moment; the first failure is raised."""
-    barrier = threading.Barrier(len(jobs))
-
-    def released(job: object) -> None:
-        barrier.wait()
-        job()
-
-    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
-        for future in [pool.submit(released, job) for job in jobs]:
-            future.result()
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
