@@ -17,6 +17,7 @@ Variant = Int4GemmVariant | AttentionVariant
 
 _TABLES = flags.DEFINE_string("tables", None, "kernels/variants.bzl as JSON.", required=True)
 _SOURCES = flags.DEFINE_list("sources", [], "The .cu files to write, named after their variants.")
+_ROWS = flags.DEFINE_list("rows", [], "The parts of the manifest to write, one per variant.")
 _MANIFEST = flags.DEFINE_string("manifest", None, "The manifest to write.")
 _CPP_TABLES = flags.DEFINE_string("cpp_tables", None, "The C++ header to write.")
 
@@ -74,6 +75,12 @@ def manifest(tables: Tables) -> dict[str, Any]:
     }
 
 
+def manifest_row(tables: Tables, variant: Variant) -> dict[str, Any]:
+    """What the test of one variant reads: a change of another variant does not rerun it."""
+    sms = [sm.name for sm in tables.sms if variant.misfit(sm) is None]
+    return {"variant": _variant_facts(variant), "sms": sms}
+
+
 def cpp_tables(tables: Tables) -> str:
     """The C++ header with the tables of kernels/variant_facts.h."""
     lines = [
@@ -114,6 +121,8 @@ def main(argv: list[str]) -> None:
     variants = {variant.name: variant for variant in tables.variants}
     for path in map(pathlib.Path, _SOURCES.value):
         path.write_text(source(variants[path.stem]))
+    for path in map(pathlib.Path, _ROWS.value):
+        path.write_text(json.dumps(manifest_row(tables, variants[path.stem]), indent=2) + "\n")
     if _MANIFEST.value:
         pathlib.Path(_MANIFEST.value).write_text(json.dumps(manifest(tables), indent=2) + "\n")
     if _CPP_TABLES.value:

@@ -14,7 +14,6 @@ import numpy as np
 
 from tools.ptx_emulator.cuda_driver import PtxEmulator
 
-_MANIFEST = pathlib.Path("kernels/manifest.json")
 _IMAGES = pathlib.Path("kernels/ptx_images")
 
 
@@ -27,22 +26,19 @@ def emulator() -> PtxEmulator:
 
 
 @functools.cache
-def manifest() -> dict[str, Any]:
-    return json.loads(_MANIFEST.read_text())
+def _manifest_row() -> dict[str, Any]:
+    return json.loads(pathlib.Path(f"kernels/{os.environ['KERNEL_VARIANT']}.json").read_text())
 
 
 def variant_under_test() -> dict[str, Any]:
-    """The manifest's row of the variant that the test target names."""
-    name = os.environ["KERNEL_VARIANT"]
-    (variant,) = [row for row in manifest()["variants"] if row["name"] == name]
-    return variant
+    """The facts of the variant that the test target names."""
+    return _manifest_row()["variant"]
 
 
 def sms_under_test() -> list[str]:
-    """The SMs that the variant has an image for: all of the manifest, or those of --sms=."""
+    """The SMs that the variant has an image for: all that it fits, or those of --sms=."""
     name = variant_under_test()["name"]
-    sms = [row["sm"] for row in manifest()["images"] if row["variant"] == name]
-    built = [sm for sm in sms if _image(name, sm).exists()]
+    built = [sm for sm in _manifest_row()["sms"] if _image(name, sm).exists()]
     assert built, f"no image of {name} under {_IMAGES}"
     return built
 
