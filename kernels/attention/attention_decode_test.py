@@ -77,13 +77,14 @@ def test_q_heads_find_their_kv_head(kernel: AttentionKernel, ratio: int, rerun: 
 
 @pytest.mark.parametrize("tokens", [1, 2, 31, 32, 33, 60, 64, 65, 127, 128])
 def test_sizes_of_trees(kernel: AttentionKernel, tokens: int, rerun: str) -> None:
-    case = cases.random_tree([37], [tokens], (2, 1), _HEAD_SIZE, 37 + tokens)
+    case = cases.random_tree([37, 1], [tokens, tokens], (2, 1), _HEAD_SIZE, 37 + tokens)
     _check(kernel, case, rerun)
 
 
 def test_tokens_that_see_nothing_or_not_themselves(kernel: AttentionKernel, rerun: str) -> None:
     """The mask is taken literally: an empty row sees the past, and without a past nothing."""
-    case = cases.random_tree([0, 5], [4, 4], (1, 1), _HEAD_SIZE, 9)
+    pasts = [0, 5, _TILE_KV - 1]
+    case = cases.random_tree(pasts, [4] * 3, (1, 1), _HEAD_SIZE, _TILE_KV + 3)
     case.mask[:, 1] = False
     case.mask[:, 2] = [False, False, False, True]
     case.positions[:, :] = 0
@@ -126,9 +127,26 @@ def test_hostile_positions(kernel: AttentionKernel, rerun: str) -> None:
     _check(kernel, case, rerun)
 
 
-def test_chunk_of_a_few_tokens(kernel: AttentionKernel, rerun: str) -> None:
-    case = cases.chunk([3, 5, 1, 0], [0, 40, 61, 7], 5, (3, 1), _HEAD_SIZE, 62)
+@pytest.mark.parametrize("q_len", [5, 40])
+def test_chunk_of_a_few_tokens(kernel: AttentionKernel, q_len: int, rerun: str) -> None:
+    case = cases.chunk([3, q_len, 1, 0], [0, 21, 61, 7], q_len, (3, 1), _HEAD_SIZE, 62)
     _check(kernel, case, rerun)
+
+
+def test_tree_of_one_token_at_the_first_slot(kernel: AttentionKernel, rerun: str) -> None:
+    """With a start of 0 it is no chunk of one token: its empty mask holds."""
+    case = cases.random_tree([0, 0], [1, 1], (2, 1), _HEAD_SIZE, 9)
+    case.mask[0] = False
+    _check(kernel, case, rerun)
+
+
+def test_padding_is_zero_where_values_are_infinite(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.random_tree([7, 7], [2, 4], (1, 1), _HEAD_SIZE, 20)
+    q, cache = cases.random_inputs(case)
+    cache[:, 1, :, 0, 5] = np.inf
+    expected = reference.attend(case, q, cache)
+    assert np.isinf(expected[0, :2, 0, 5]).all() and (expected[0, 2:] == 0).all()
+    reference.assert_close(kernel.decode(case, q, cache), expected, rerun)
 
 
 def test_chunk_of_one_token_is_a_decode_step(kernel: AttentionKernel, rerun: str) -> None:
@@ -163,8 +181,8 @@ def test_splits(kernel: AttentionKernel, splits: int, rerun: str) -> None:
     # exp(score - maximum) of all splits together makes up the whole.
     scale = 1 / np.sqrt(_HEAD_SIZE)
     maximum = states[:, :, 0].astype(np.float64)
-    factors = np.exp((maximum - maximum.max(axis=0)) * scale, where=states[:, :, 1] != 0)
-    factors = np.where(states[:, :, 1] != 0, factors, 0).reshape(splits, *q.shape[:3], 1)
+    shift = np.where(states[:, :, 1] != 0, maximum, -np.inf) - np.maximum(maximum.max(axis=0), -1e9)
+    factors = np.exp(shift * scale).reshape(splits, *q.shape[:3], 1)
     total = (factors * states[:, :, 1].reshape(factors.shape)).sum(axis=0)
     whole = np.divide(
         (factors * outputs).sum(axis=0), total, where=total != 0, out=np.zeros(q.shape)
@@ -186,7 +204,7 @@ def test_splits_of_a_tree(kernel: AttentionKernel, rerun: str) -> None:
     assert (states.reshape(2, 9, 2, 2)[:, 5, :, 1] == 0).all(), f"token 5; rerun: {rerun}"
 
 
-@pytest.mark.parametrize("factor", [30.0, 1000.0])
+@pytest.mark.parametrize("factor", [30.0, 20000.0])
 def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -> None:
     """One slot has all the weight; its score is far beyond what exp can take."""
     case = cases.decode([_TILE_KV + 3], (4, 1), _HEAD_SIZE, _TILE_KV + 3)

@@ -35,14 +35,14 @@ __device__ __forceinline__ AttentionRow attention_row(const AttentionParams& par
   const int wanted = counts_total ? params.q_len : min(length, params.q_len);
   // Where positions are slots, those past the RoPE table end the row too.
   const int end = row.tree ? params.capacity : min(params.capacity, params.rope_positions);
-  const bool inside = first >= 0 && first <= end && wanted > 0;
+  const bool inside = first >= 0 && first < end && wanted > 0;
   row.first_slot = inside ? static_cast<int>(first) : 0;
   row.tokens = inside ? min(wanted, end - row.first_slot) : 0;
   return row;
 }
 
-// The RoPE position of a token, or -1 where the token is invalid: it gets no cache slot's worth of
-// K and V, nobody sees it, and its output is zero.
+// The RoPE position of a token, or -1 where the token is invalid: its K and V are written nowhere,
+// nobody sees it, and its output is zero.
 __device__ __forceinline__ int token_position(const AttentionParams& params,
                                               const AttentionRow& row, int token) {
   if (token >= row.tokens) return -1;

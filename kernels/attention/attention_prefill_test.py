@@ -51,7 +51,8 @@ def test_ragged_batch_with_an_empty_row(any_kernel: AttentionKernel, rerun: str)
 
 
 def test_chunks_with_a_start_per_row(any_kernel: AttentionKernel, rerun: str) -> None:
-    starts, lengths = [0, 1, _TILE_KV - 1, 2 * _TILE_KV + 5], [7, 5, 7, 1]
+    starts = [0, 1, _TILE_KV - 1, _TILE_KV - 2, 2 * _TILE_KV + 5]
+    lengths = [7, 5, 7, 2, 1]
     case = cases.chunk(lengths, starts, 7, (2, 2), _HEAD_SIZE, 3 * _TILE_KV)
     _check(any_kernel, case, rerun)
 
@@ -100,7 +101,7 @@ def test_tokens_past_the_rope_table_are_invalid(kernel: AttentionKernel, rerun: 
     _check(kernel, case, rerun)
 
 
-@pytest.mark.parametrize("factor", [30.0, 1000.0])
+@pytest.mark.parametrize("factor", [30.0, 20000.0])
 def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -> None:
     """One slot has all the weight; its score is far beyond what exp can take."""
     case = cases.prefill([_TILE_KV + 3], _TILE_KV + 3, (1, 1), _HEAD_SIZE, _TILE_KV + 3)
@@ -108,6 +109,15 @@ def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -
     q = (np.sign(q) * factor).astype(np.float16)
     cache[:, 0] = np.sign(cache[:, 0]) * factor
     expected = reference.attend(case, q, cache)
+    reference.assert_close(kernel.prefill(case, q, cache), expected, rerun)
+
+
+def test_padding_is_zero_where_values_are_infinite(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.prefill([3], 5, (1, 1), _HEAD_SIZE, 9)
+    q, cache = cases.random_inputs(case)
+    cache[:, 1, :, 0, 5] = np.inf
+    expected = reference.attend(case, q, cache)
+    assert np.isinf(expected[0, :3, 0, 5]).all() and (expected[0, 3:] == 0).all()
     reference.assert_close(kernel.prefill(case, q, cache), expected, rerun)
 
 

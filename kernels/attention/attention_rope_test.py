@@ -101,6 +101,13 @@ def test_lengths_of_trees(kernel: AttentionKernel, q_len: int, rerun: str) -> No
     _check(kernel, case, rerun)
 
 
+def test_tree_of_one_token_at_the_first_slot(kernel: AttentionKernel, rerun: str) -> None:
+    """With a start of 0 it is no chunk of one token: its position holds."""
+    case = cases.random_tree([0], [1], _HEADS, 64, 9)
+    case.positions = np.array([[3]])
+    _check(kernel, case, rerun)
+
+
 def test_positions_of_trees(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.random_tree([3, 0], [7, 7], _HEADS, 64, 20)
     case.rope = cases.rope_table(8, 64)

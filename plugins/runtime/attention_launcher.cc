@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <set>
 #include <string>
 
 #include "kernels/variant_tables.h"
@@ -46,13 +47,14 @@ bool serves(const AttentionVariant& variant, AttentionKind kind, int64_t head_si
 }
 
 void check_head_size(int64_t head_size) {
-  std::string allowed;
+  std::set<int> allowed;
   for (const AttentionVariant& variant : kAttentionVariants) {
-    if (variant.kind != AttentionKind::kPrefill) continue;
-    if (variant.head_size == head_size) return;
-    allowed += concat(allowed.empty() ? "" : ", ", variant.head_size);
+    if (variant.kind == AttentionKind::kPrefill) allowed.insert(variant.head_size);
   }
-  fail("head_size is ", head_size, "; ", allowed, " are allowed");
+  if (allowed.count(static_cast<int>(head_size)) > 0) return;
+  std::string list;
+  for (const int size : allowed) list += concat(list.empty() ? "" : ", ", size);
+  fail("head_size is ", head_size, "; ", list, " are allowed");
 }
 
 void check_range(const char* name, int64_t value, int64_t least, int64_t most) {

@@ -115,7 +115,7 @@ TEST(WorkspaceHoldsQAndThePartialResults) {
 
 TEST(WorkspaceBoundHoldsForSmallerProblemsOnEveryDevice) {
   sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
-    for (const int64_t more : {1, 3, 64}) {
+    for (const int64_t more : {1, 3, 32}) {
       AttentionProblem largest = problem;
       const auto check = [&] {
         expect(plan.workspace_bytes <= attention_workspace_bound(largest), "bound", problem,
