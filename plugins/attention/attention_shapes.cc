@@ -48,8 +48,8 @@ void check_rope(const AttentionConfig& config, const abi::v10::Dims& rope, const
   const Extent p("P", 1), r("R", 2);
   const ShapePattern shared{1, p, r}, per_row{b, p, r};
   if (!matches(rope, shared) && !matches(rope, per_row)) {
-    fail("RopeCosSin has shape ", text(rope), "; ", text(shared), " or ", text(per_row),
-         " is required");
+    fail("RopeCosSin has shape ", text(rope), "; ", text(per_row), " is required, or ",
+         text(shared), " for all rows");
   }
   const int64_t rotary_size = rope.d[2];
   if (rotary_size % 2 != 0 || rotary_size > config.head_size) {
