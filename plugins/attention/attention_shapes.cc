@@ -43,8 +43,14 @@ void check_qkv(const AttentionConfig& config, const abi::v10::Dims& qkv) {
        heads_text(config));
 }
 
-void check_rope(const AttentionConfig& config, const abi::v10::Dims& rope, const Extent& rows) {
-  expect(config, "RopeCosSin", rope, {rows, {"P", 1}, {"R", 2}});
+// One table for all rows, or one for each.
+void check_rope(const AttentionConfig& config, const abi::v10::Dims& rope, const Extent& b) {
+  const Extent p("P", 1), r("R", 2);
+  const ShapePattern shared{1, p, r}, per_row{b, p, r};
+  if (!matches(rope, shared) && !matches(rope, per_row)) {
+    fail("RopeCosSin has shape ", text(rope), "; ", text(shared), " or ", text(per_row),
+         " is required");
+  }
   const int64_t rotary_size = rope.d[2];
   if (rotary_size % 2 != 0 || rotary_size > config.head_size) {
     fail("RopeCosSin has shape ", text(rope), "; the last extent must be even and at most ",
@@ -54,13 +60,13 @@ void check_rope(const AttentionConfig& config, const abi::v10::Dims& rope, const
 
 // The tensors whose shapes follow from the configuration, B and S in every mode.
 void check_common(const AttentionConfig& config, const Shapes& shapes, const Extent& b,
-                  const Extent& s, const Extent& rope_rows) {
+                  const Extent& s) {
   const auto& in = shapes.inputs;
   const auto& out = shapes.outputs;
   const Extent hkv = config.num_kv_heads, d = config.head_size, cap("Cap", 1);
   expect(config, "KVCache", in[kKvCache], {b, 2, hkv, cap, d});
   expect(config, "ContextLengths", in[kContextLengths], {b});
-  check_rope(config, in[kRopeCosSin], rope_rows);
+  check_rope(config, in[kRopeCosSin], b);
   if (config.enable_tree_attention) {
     const Extent any("any", 0);
     expect(config, "AttentionMask", in[kTreeMask], {b, any, any});
@@ -119,9 +125,9 @@ AttentionCall attention_call(const AttentionConfig& config, const Shapes& shapes
   AttentionCall call;
   call.problem = problem_of(config, shapes);
   const int64_t b = call.problem.batch, s = call.problem.q_len;
-  const abi::v10::Dims& rope = shapes.inputs[kRopeCosSin];
-  check_common(config, shapes, b, s, rope.d[0] == 1 ? 1 : b);
+  check_common(config, shapes, b, s);
   call.problem.mode = mode_of(config, shapes, b, s);
+  const abi::v10::Dims& rope = shapes.inputs[kRopeCosSin];
   call.rope_rows = rope.d[0];
   call.rope_positions = rope.d[1];
   call.rotary_size = rope.d[2];
@@ -135,7 +141,7 @@ AttentionCall attention_call(const AttentionConfig& config, const Shapes& shapes
 void check_largest_attention_shapes(const AttentionConfig& config, const Shapes& shapes) {
   check_qkv(config, shapes.inputs[kPackedQkv]);
   const Extent b("B", 0), s("S", 0);
-  check_common(config, shapes, b, s, {"1 or B", 1});
+  check_common(config, shapes, b, s);
   expect(config, "KVCacheStartIndex", shapes.inputs[kStartIndex], {{"0 or B", 0}});
 }
 

@@ -165,7 +165,7 @@ TEST(EachWrongShapeIsRefusedWithTheOneRequired) {
       {[](Shapes& s) { s.inputs[kContextLengths].d[0] = 4; }, "ContextLengths has shape [4]; [3]"},
       {[](Shapes& s) { s.inputs[kContextLengths] = dims({3, 1}); }, "ContextLengths has shape"},
       {[](Shapes& s) { s.inputs[kRopeCosSin].d[0] = 2; },
-       "RopeCosSin has shape [2, 64, 32]; [3, P >= 1, R >= 2] is required"},
+       "RopeCosSin has shape [2, 64, 32]; [1, P >= 1, R >= 2] or [3, P >= 1, R >= 2] is required"},
       {[](Shapes& s) { s.inputs[kRopeCosSin].d[1] = 0; }, "RopeCosSin has shape [1, 0, 32]"},
       {[](Shapes& s) { s.inputs[kRopeCosSin].d[2] = 0; }, "RopeCosSin has shape [1, 64, 0]"},
       {[](Shapes& s) { s.inputs[kRopeCosSin].d[2] = 15; },
