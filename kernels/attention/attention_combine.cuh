@@ -20,6 +20,7 @@ __device__ __forceinline__ void attention_combine(const AttentionParams& params)
   const int64_t in_head = quad - head * head_quads;
 
   float maximum = masked_score();
+#pragma unroll 2  // further unrolling spills
   for (int split = 0; split < params.splits; ++split) {
     const float2 state = *partial_state(params, split, head);
     maximum = fmaxf(maximum, state.x);
@@ -27,6 +28,7 @@ __device__ __forceinline__ void attention_combine(const AttentionParams& params)
   const float scale = softmax_scale(params.head_size);
   float4 sum = {0.f, 0.f, 0.f, 0.f};
   float weight = 0.f;
+#pragma unroll 2
   for (int split = 0; split < params.splits; ++split) {
     const float2 state = *partial_state(params, split, head);
     if (state.y == 0.f) continue;
