@@ -1,0 +1,67 @@
+"""Impossible rows of ATTENTION_VARIANTS are refused, and what is written agrees with the table."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from kernels.generator import generate
+from kernels.generator.attention_variants import AttentionVariant
+from kernels.generator.variants import Tables
+
+_DECODE = {
+    "kind": "decode",
+    "head_size": 128,
+    "blocks_m": 1,
+    "warps_m": 1,
+    "warps_kv": 4,
+    "tile_kv": 64,
+    "stages": 2,
+    "ctas_per_sm": 2,
+}
+_NAME = "attention_decode_f16_d128_m16"
+
+
+def test_derived_facts_of_a_decode() -> None:
+    variant = AttentionVariant.from_row(_NAME, _DECODE)
+    assert variant.threads == 128
+    # Q, two stages of K and V, 16 rows of 128 bits and as many for the valid tokens.
+    assert variant.shared_bytes == (16 + 2 * 2 * 64) * 256 + 17 * 16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head_size": 72}, "head_size is 72, not a multiple of 16"),
+        ({"stages": 1}, "stages is 1, less than 2"),
+        ({"tile_kv": 32}, "tile_kv is 32, not a multiple of 16 "),
+        ({"warps_m": 8, "tile_kv": 64}, "its stages 65536"),
+        ({"blocks_m": 0}, "blocks_m is 0, less than 1"),
+        ({"blocks_m": 2}, "its facts give the name attention_decode_f16_d128_m32"),
+        ({"kind": "prefill"}, "warps_kv is 4, not 1"),
+        ({"kind": "paged"}, "kind is paged, not one of prefill, decode, rope, combine"),
+        ({"kind": "rope"}, "its facts are threads, not head_size"),
+    ],
+)
+def test_impossible_rows_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AttentionVariant.from_row(_NAME, {**_DECODE, **change})
+
+
+def test_every_head_size_has_prefill_and_decode() -> None:
+    tables = Tables.from_json(pathlib.Path("kernels/tables.json").read_text())
+    sizes = {
+        kind: {variant.tile.head_size for variant in tables.attention if variant.kind == kind}
+        for kind in ("prefill", "decode")
+    }
+    assert sizes["prefill"] == sizes["decode"] == {32, 64, 80, 96, 128, 256}
+    assert generate.manifest(tables)["excluded"] == []
+
+
+def test_cpp_tables_hold_the_rows() -> None:
+    tables = Tables.from_json(pathlib.Path("kernels/tables.json").read_text())
+    text = generate.cpp_tables(tables)
+    row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 2, 69904}},'
+    assert row in text
+    assert '{"attention_rope_f16", AttentionKind::kRope, 0, 0, 0, 256, 4, 0},' in text
