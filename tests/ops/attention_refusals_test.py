@@ -109,7 +109,7 @@ def expect_enqueue_refused(
         ("chunk", 1, (2, 2, 2, 64, 8), "KVCache has shape [2, 2, 2, 64, 8]"),
         ("chunk", 2, (1,), "ContextLengths has shape [1]; [2] is required"),
         ("chunk", 2, (2, 1), "ContextLengths has shape [2, 1]; [2] is required"),
-        ("chunk", 3, (8, 64), "RopeCosSin has shape [8, 64]; [1, P >= 1, R >= 2] or [2, P >= 1, R"),
+        ("chunk", 3, (8, 64), "RopeCosSin has shape [8, 64]; [2, P >= 1, R >= 2] is required"),
         ("chunk", 3, (1, 4, 128), "RopeCosSin has shape [1, 4, 128]; the last extent must be even"),
         ("chunk", 3, (1, 8, 63), "RopeCosSin has shape [1, 8, 63]; the last extent must be even"),
         ("chunk", 3, (4, 2, 64), "RopeCosSin has shape [4, 2, 64]"),

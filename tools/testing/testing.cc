@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
 #include <vector>
 
 namespace testing {
@@ -20,6 +21,7 @@ std::vector<Test>& tests() {
 }
 
 Test* running = nullptr;
+std::mutex failing;  // tests may fail on several threads at once
 
 std::string filter(int argc, char** argv) {
   const std::string flag = "--filter=";
@@ -90,6 +92,7 @@ Registrar::Registrar(const char* name, void (*body)()) { tests().push_back({name
 
 void fail(const char* file, int line, const std::string& message) {
   std::string text = std::string(file) + ":" + std::to_string(line) + ": " + message;
+  const std::lock_guard<std::mutex> lock(failing);
   std::printf("FAILED %s\n  %s\n", running ? running->name : "outside a test", text.c_str());
   if (running) running->failures += text + "\n";
 }
