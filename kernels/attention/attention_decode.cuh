@@ -119,7 +119,7 @@ struct DecodeWork {
         [] {});
     __syncthreads();
     const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
-    for_each_chunk<Tile, Tile::kTileKv>([&](int slot, int chunk) {
+    for_each_chunk<Tile, Tile::kTileKv, 1>([&](int slot, int chunk) {
       const int token = first_token + slot;
       if (token < 0 || token >= row.slots) return;
       const uint32_t k = stage + head_offset<Tile>(slot, chunk);

@@ -22,7 +22,6 @@ struct PrefillWork {
   const AttentionParams& params;
   const AttentionWarp<Tile>& warp;
   AttentionRow row;
-  KvHeads cache;
   int head;
   int first_token;
   int tokens;  // valid ones of the tile; none where <= 0
@@ -33,7 +32,6 @@ struct PrefillWork {
                                          const AttentionWarp<Tile>& warp, int batch, int head,
                                          int q_tile)
       : params(params), warp(warp), row(attention_row(params, batch)), head(head) {
-    cache = kv_heads(params, batch, head / (params.num_q_heads / params.num_kv_heads));
     first_token = q_tile * Tile::kTileQ;
     tokens = min(row.tokens - first_token, Tile::kTileQ);
     newest = row.first_slot + first_token;
@@ -65,7 +63,8 @@ struct PrefillWork {
 
   __device__ __forceinline__ void load_k_v(uint32_t stage, int tile) const {
     const int first_slot = tile * Tile::kTileKv;
-    const KvHeads heads = cache.from(first_slot, Tile::kHeadBytes);
+    const int kv_head = head / (params.num_q_heads / params.num_kv_heads);
+    const KvHeads heads = kv_heads(params, row.batch, kv_head).from(first_slot, Tile::kHeadBytes);
     const int count = slots - first_slot;
     const auto load = [&](uint32_t target, const char* first) {
       if (count >= Tile::kTileKv) return load_heads<Tile, Tile::kTileKv>(target, first);

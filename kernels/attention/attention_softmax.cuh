@@ -9,6 +9,7 @@
 #include "kernels/ptx/half2.cuh"
 #include "kernels/ptx/ldmatrix.cuh"
 #include "kernels/ptx/mma.cuh"
+#include "kernels/ptx/opaque.cuh"
 
 namespace edge_llm {
 
@@ -207,7 +208,7 @@ __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile
     const uint32_t k = stage_address(stage);
     work.complete(k, tile);
     AttentionScores<Tile> scores = {};
-    multiply_q_k<Tile>(shared, k, warp, scores);
+    multiply_q_k<Tile>(ptx::opaque(shared), k, warp, scores);
     work.mask(tile, scores);
     update_maximum<Tile>(scale, scores, sums);
     multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scale, scores, sums);

@@ -15,13 +15,13 @@ namespace {
 
 // Heuristics, all of them, with their reasons. The tiles themselves are in kernels/variants.bzl.
 
-// CTAs of a multiprocessor that fill it: one waits for memory, or computes its softmax, while the
-// other multiplies. Fewer CTAs take lower tiles (prefill) and a split KV range (decode, chunks).
-constexpr int64_t kCtasPerSm = 2;
+// CTAs of a multiprocessor that keep its matrix unit busy in prefill: one computes its softmax
+// while the other multiplies. Where tall tiles give fewer, low ones are faster.
+constexpr int64_t kPrefillCtasPerSm = 2;
 
 // Slots that a split of a full cache has at least, so that filling the pipeline and merging the
 // partial results stay small beside the work: a tile of a chunk leaves more of these.
-constexpr int64_t kMinDecodeSplitSlots = 128;
+constexpr int64_t kMinDecodeSplitSlots = 64;
 constexpr int64_t kMinPrefillSplitSlots = 1024;
 
 // CTAs of a split grid, whatever the device: this bounds the workspace for engines that are built
@@ -147,6 +147,14 @@ int64_t max_splits(AttentionKind kind, const AttentionProblem& problem) {
   return std::clamp<int64_t>(problem.capacity / slots, 1, kMaxAttentionSplits);
 }
 
+// At most `most` splits, a power of two: KV ranges of usual lengths divide evenly.
+int splits_of(const AttentionVariant& variant, const AttentionProblem& problem, int64_t most) {
+  most = std::min(most, max_splits(variant.kind, problem));
+  int splits = 1;
+  while (2 * splits <= most) splits *= 2;
+  return splits;
+}
+
 int64_t output_heads(const AttentionProblem& problem) {
   return problem.batch * problem.q_len * problem.num_q_heads;
 }
@@ -180,7 +188,6 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const DeviceFacts&
   AttentionPlan plan;
   if (problem.batch == 0 || problem.q_len == 0) return plan;
 
-  const int64_t filling = std::min(kCtasPerSm * device.sm_count, kMaxSplitCtas);
   const AttentionVariant& decode = decode_variant(problem.head_size, decode_rows(problem));
   int64_t ctas = 0;
   if (decodes(problem, decode)) {
@@ -188,14 +195,13 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const DeviceFacts&
     plan.row_tiles = ceil_div(decode_rows(problem), decode.tile_q);
     ctas = plan.row_tiles * problem.num_kv_heads * problem.batch;
   } else {
-    const int64_t splits = max_splits(AttentionKind::kPrefill, problem);
-    plan.variant = &prefill_variant(problem, ceil_div(filling, splits));
+    plan.variant = &prefill_variant(problem, kPrefillCtasPerSm * device.sm_count);
     plan.row_tiles = ceil_div(problem.q_len, plan.variant->tile_q);
     check_range("tiles of q_len", plan.row_tiles, 1, kMaxGridYZ);
     ctas = prefill_ctas(*plan.variant, problem);
   }
-  const int64_t most = max_splits(plan.variant->kind, problem);
-  plan.splits = static_cast<int>(std::clamp<int64_t>(filling / ctas, 1, most));
+  const int64_t resident = plan.variant->ctas_per_sm * int64_t{device.sm_count};
+  plan.splits = splits_of(*plan.variant, problem, std::min(resident, kMaxSplitCtas) / ctas);
   if (plan.variant->shared_bytes > sm_facts(device.sm).shared_per_block) {
     fail(plan.variant->name, " needs ", plan.variant->shared_bytes, " bytes of shared memory, and ",
          "SM ", device.sm, " has ", sm_facts(device.sm).shared_per_block, "; change its row in ",

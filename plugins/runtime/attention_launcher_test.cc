@@ -98,11 +98,11 @@ TEST(SplitsHaveWorkWhenTheCacheIsFull) {
     expect(plan.splits >= 1, "splits", problem, device);
     if (plan.splits == 1) return;
     const bool decodes = plan.variant->kind == AttentionKind::kDecode;
-    const int64_t slots = decodes ? 128 : 1024;
+    const int64_t slots = decodes ? 64 : 1024;
     expect(plan.splits * slots <= problem.capacity, "slots of a split", problem, device);
     const int64_t heads = decodes ? problem.num_kv_heads : problem.num_q_heads;
     const int64_t ctas = plan.splits * plan.row_tiles * heads * problem.batch;
-    expect(ctas <= 2 * device.sm_count, "CTAs", problem, device);
+    expect(ctas <= plan.variant->ctas_per_sm * device.sm_count, "CTAs", problem, device);
   });
 }
 
@@ -146,7 +146,7 @@ TEST(WorkspaceBoundOfGenerationStaysSmall) {
 
 TEST(OneSequenceFillsTheGpu) {
   const AttentionProblem problem = problem_of(Mode::kDecode, 1, 1, {32, 8, 128}, 32768);
-  EXPECT_EQ(plan_attention(problem, {90, 132}).splits, 33);
+  EXPECT_EQ(plan_attention(problem, {90, 132}).splits, 32);
   EXPECT_EQ(plan_attention(problem, {87, 16}).splits, 4);
   // 32 rows of it fill the GPU without splits.
   EXPECT_EQ(plan_attention(problem_of(Mode::kDecode, 32, 1, {32, 8, 128}, 32768), {90, 132}).splits,
@@ -160,10 +160,9 @@ TEST(FewTokensTakeLowTilesAndLongChunksAreSplit) {
   EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).variant->tile_q, 64);
   EXPECT_EQ(plan(Mode::kPrefill, 2048, 8192).variant->tile_q, 128);
   EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).splits, 1);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 512, 1024).variant->tile_q, 64);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 512, 1024).splits, 1);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 512, 8192).variant->tile_q, 128);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 512, 8192).splits, 2);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 1024).variant->tile_q, 64);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 1024).splits, 1);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).splits, 2);
 }
 
 TEST(RowsOfATreeTakeTallTiles) {
@@ -318,24 +317,24 @@ TEST(SplitDecodeIsCombined) {
   ASSERT_EQ(launches.size(), 2u);
   EXPECT_EQ(launched(0), "attention_decode_f16_d64_m16");
   EXPECT_EQ(launches[0].x, 2u);
-  EXPECT_EQ(launches[0].y, 32u);  // 4096 slots in splits of 128
+  EXPECT_EQ(launches[0].y, 64u);  // 4096 slots in splits of a tile
   EXPECT_EQ(launches[0].z, 2u);
   EXPECT_EQ(launched(1), "attention_combine_f16");
-  EXPECT_EQ(launches[1].x, 28u);  // a CTA for each head of the output: 32 splits leave no room
+  EXPECT_EQ(launches[1].x, 28u);  // a CTA for each head of the output: its splits leave no room
   for (const Launch& launch : launches) {
     EXPECT_TRUE(launch.params.partials == static_cast<void*>(kWorkspace));
-    EXPECT_EQ(launch.params.splits, 32);
+    EXPECT_EQ(launch.params.splits, 64);
   }
 }
 
 TEST(SplitChunkIsCombined) {
-  launch_on_recorder(problem_of(Mode::kChunkedPrefill, 1, 512, {32, 8, 128}, 8192), {90, 132});
+  launch_on_recorder(problem_of(Mode::kChunkedPrefill, 1, 256, {32, 8, 128}, 8192), {90, 132});
   ASSERT_EQ(launches.size(), 3u);
-  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q128");
+  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q64");
   EXPECT_EQ(launches[1].x, 64u);  // two splits of 32 heads
   EXPECT_EQ(launches[1].y, 4u);
   EXPECT_EQ(launched(2), "attention_combine_f16");
-  EXPECT_EQ(launches[2].x, 4096u);  // 256 threads merge two splits of four heads of 128
+  EXPECT_EQ(launches[2].x, 2048u);  // 256 threads merge two splits of four heads of 128
   for (const Launch& launch : launches) EXPECT_EQ(launch.params.splits, 2);
 }
 
