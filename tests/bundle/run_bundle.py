@@ -1,0 +1,131 @@
+"""Runs the numeric tests of a bundle, by default all of them, on the GPU of this machine.
+
+    ./run.sh                                          every numeric test on the first GPU
+    ./run.sh tests/ops/int4_values_test.py -k nan     what pytest's arguments select
+    ./run.sh --device=emulator kernels/gemm           without a GPU: all SMs of the build, slowly
+    ./run.sh python SCRIPT ...                        another program with the same packages
+
+The folder of results gets junit.xml, and pytest.log with every failure in full. The last line that
+is printed is 'N passed, N failed'. A test that crashes or hangs counts as failed, and those behind
+it run all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import zipfile
+
+BUNDLE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(BUNDLE))
+
+from tests.bundle import junit, run_log  # noqa: E402
+from tools.testing.device_under_test import KINDS  # noqa: E402
+
+# No test takes seconds on a GPU; the emulator may take minutes.
+SECONDS_PER_TEST = {"cuda": 60, "emulator": 1200}
+FAILURES_PRINTED = 20
+
+
+def check_machine() -> None:
+    """Exits with one line where this is no machine that the bundle was built for."""
+    facts = json.loads((BUNDLE / "manifest.json").read_text())
+    python = "{}.{}".format(*sys.version_info)
+    if (python, platform.machine()) != (facts["python"], facts["cpu"]):
+        sys.exit(
+            f"run.sh: this is Python {python} on {platform.machine()}; the bundle is for Python "
+            f"{facts['python']} on {facts['cpu']}: set PYTHON, or build it with --python={python}"
+        )
+
+
+def install_wheel(folder: pathlib.Path) -> None:
+    """Unpacks the wheel, which is all that pip would do, into a folder."""
+    (wheel,) = (BUNDLE / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+
+
+def environment(output: pathlib.Path, device: str) -> dict[str, str]:
+    """The bundle's packages before those of the machine, and the choice of the device."""
+    paths = [str(BUNDLE), str(output / "wheel"), str(BUNDLE / "site-packages")]
+    if "PYTHONPATH" in os.environ:
+        paths.append(os.environ["PYTHONPATH"])
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        # Plugins of the machine's own pytest know nothing of this one.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "EDGE_LLM_TEST_DEVICE": device,
+        "EDGE_LLM_TEST_LOG": str(output / "log.jsonl"),
+    }
+
+
+def run_tests(output: pathlib.Path, device: str, arguments: list[str]) -> list[dict]:
+    """Runs pytest until every test has run once, and returns the entries of the log."""
+    log = output / "log.jsonl"
+    command = [sys.executable, "-u", "tools/testing/run_pytest.py", "-p", "tests.bundle.recorder"]
+    # No settings but ours, wherever the bundle was unpacked.
+    command += ["--config-file=/dev/null", "--rootdir=."]
+    command += ["-o", f"faulthandler_timeout={SECONDS_PER_TEST[device]}"]
+    command += ["-o", "faulthandler_exit_on_timeout=true", "--tb=short"]
+    if device == "cuda":
+        command += ["-m", "not emulator_only"]
+    while True:
+        known = len(run_log.read(log))
+        with (output / "pytest.log").open("a") as file:
+            code = subprocess.run(
+                command + arguments,
+                cwd=BUNDLE,
+                env=environment(output, device),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            ).returncode
+        entries = run_log.read(log)
+        for test, entry in entries.items():
+            if "outcome" not in entry:
+                message = f"pytest ended in this test with exit code {code}; see pytest.log"
+                run_log.append(log, test=test, outcome="failed", seconds=0.0, message=message)
+        # 0 and 1: all tests have run; 5: none were left. Else it stopped on its way.
+        if code in (0, 1, 5) or len(entries) == known:
+            return list(run_log.read(log).values())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=KINDS, default="cuda")
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("gpu_bundle_results"))
+    args, arguments = parser.parse_known_args()
+
+    check_machine()
+    output = args.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    for old in ("log.jsonl", "pytest.log", "junit.xml"):
+        (output / old).unlink(missing_ok=True)
+    install_wheel(output / "wheel")
+
+    if arguments[:1] == ["python"]:
+        command = [sys.executable, *arguments[1:]]
+        return subprocess.run(command, env=environment(output, args.device)).returncode
+
+    if not any((BUNDLE / argument.partition("::")[0]).exists() for argument in arguments):
+        arguments = ["kernels", "tests/ops", *arguments]
+    entries = run_tests(output, args.device, arguments)
+    junit.write_junit(output / "junit.xml", entries)
+    failed = [entry for entry in entries if entry["outcome"] == "failed"]
+    for entry in failed[:FAILURES_PRINTED]:
+        lines = entry["message"].strip().splitlines()
+        print(f"FAILED {entry['test']}\n    {lines[-1][:300]}")
+    if len(failed) > FAILURES_PRINTED:
+        print(f"... and {len(failed) - FAILURES_PRINTED} more, in {output / 'junit.xml'}")
+    print(f"{len(entries) - len(failed)} passed, {len(failed)} failed")
+    return 0 if entries and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
