@@ -72,6 +72,7 @@ def run_tests(output: pathlib.Path, device: str, arguments: list[str]) -> list[d
     command += ["--config-file=/dev/null", "--rootdir=."]
     command += ["-o", f"faulthandler_timeout={SECONDS_PER_TEST[device]}"]
     command += ["-o", "faulthandler_exit_on_timeout=true", "--tb=short"]
+    command += ["--continue-on-collection-errors"]
     if device == "cuda":
         command += ["-m", "not emulator_only"]
     while True:
@@ -85,13 +86,20 @@ def run_tests(output: pathlib.Path, device: str, arguments: list[str]) -> list[d
                 stderr=subprocess.STDOUT,
             ).returncode
         entries = run_log.read(log)
-        for test, entry in entries.items():
-            if "outcome" not in entry:
-                message = f"pytest ended in this test with exit code {code}; see pytest.log"
-                run_log.append(log, test=test, outcome="failed", seconds=0.0, message=message)
+        unfinished = [test for test, entry in entries.items() if "outcome" not in entry]
+        for test in unfinished:
+            message = f"pytest ended in this test with exit code {code}; see pytest.log"
+            run_log.append(log, test=test, outcome="failed", seconds=0.0, message=message)
         # 0 and 1: all tests have run; 5: none were left. Else it stopped on its way.
-        if code in (0, 1, 5) or len(entries) == known:
+        stopped = unfinished or code not in (0, 1, 5)
+        if not stopped or len(entries) == known:
             return list(run_log.read(log).values())
+
+
+def summary(message: str) -> str:
+    """The line of a failure's message that says most: pytest marks it with E."""
+    lines = message.strip().splitlines()
+    return next((line for line in lines if line.startswith("E ")), lines[-1])[:300]
 
 
 def main() -> int:
@@ -119,8 +127,7 @@ def main() -> int:
     junit.write_junit(output / "junit.xml", entries)
     failed = [entry for entry in entries if entry["outcome"] == "failed"]
     for entry in failed[:FAILURES_PRINTED]:
-        lines = entry["message"].strip().splitlines()
-        print(f"FAILED {entry['test']}\n    {lines[-1][:300]}")
+        print(f"FAILED {entry['test']}\n    {summary(entry['message'])}")
     if len(failed) > FAILURES_PRINTED:
         print(f"... and {len(failed) - FAILURES_PRINTED} more, in {output / 'junit.xml'}")
     print(f"{len(entries) - len(failed)} passed, {len(failed)} failed")
