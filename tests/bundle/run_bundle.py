@@ -64,6 +64,25 @@ def environment(output: pathlib.Path, device: str) -> dict[str, str]:
     }
 
 
+def check_device(output: pathlib.Path, device: str) -> None:
+    """Prints the device; exits with one line where it is missing or has no kernels here."""
+    program = (
+        "import sys; from edge_llm_plugins import host; device = host.open_device(sys.argv[1]);"
+        "print(f'{device.name}, SM {device.sm}; built for', *host.SMS);"
+        "sys.exit(device.sm not in host.SMS)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, device],
+        env=environment(output, device),
+        capture_output=True,
+        text=True,
+    )
+    print(result.stdout, end="", flush=True)
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["this SM is not among those of the build"]
+        sys.exit(f"run.sh: {lines[-1]}")
+
+
 def run_tests(output: pathlib.Path, device: str, arguments: list[str]) -> list[dict]:
     """Runs pytest until every test has run once, and returns the entries of the log."""
     log = output / "log.jsonl"
@@ -121,6 +140,7 @@ def main() -> int:
         command = [sys.executable, *arguments[1:]]
         return subprocess.run(command, env=environment(output, args.device)).returncode
 
+    check_device(output, args.device)
     if not any((BUNDLE / argument.partition("::")[0]).exists() for argument in arguments):
         arguments = ["kernels", "tests/ops", *arguments]
     entries = run_tests(output, args.device, arguments)
