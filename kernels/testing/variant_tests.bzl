@@ -33,7 +33,6 @@ def variant_tests(name, variants, test_of, deps):
                 ":%s_ptx" % variant,
                 "//kernels:%s.json" % variant,
             ],
-            env = {"KERNEL_VARIANT": variant},
             deps = deps,
         )
     native.filegroup(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -91,26 +90,3 @@ class LoadedVariant:
         stack.callback(buffer.free)
         buffer.fill(0xFF)
         return buffer
-
-
-# What the tests of attention still use, which get their variant from Bazel.
-
-
-def _variant() -> Variant:
-    return Variant(os.environ["KERNEL_VARIANT"])
-
-
-def variant_under_test() -> dict[str, Any]:
-    return _variant().row
-
-
-def sms_under_test() -> list[str]:
-    return _variant().sms
-
-
-def loaded_on(sm: str) -> contextlib.AbstractContextManager[LoadedVariant]:
-    return _variant().loaded_on(sm)
-
-
-def rerun_command(folder: str, test_id: str) -> str:
-    return f"./bazelw test //kernels/{folder}:{_variant().name}_test --test_filter='{test_id}'"
