@@ -1,4 +1,4 @@
-"""gpu_bundle: numeric tests, and all that they need on a machine with nothing but a GPU, Python and NumPy."""
+"""gpu_bundle: numeric tests, and all that they need on a machine with nothing but a GPU and Python."""
 
 load("//platforms:platforms.bzl", "platform_name", "platform_select")
 load("//tools/bazel:target_python.bzl", "python_select")
@@ -7,13 +7,13 @@ load("//tools/cuda:cuda.bzl", "SmListInfo")
 def _is_of_this_repository(file):
     return not file.short_path.startswith("../")
 
-def _package_files(packages):
-    """Third-party packages as on sys.path: path to file. Their compiled parts are for the build host."""
+def _package_files(packages, compiled):
+    """Third-party packages as on sys.path: path to file, with or without what is compiled."""
     files = {}
     for file in depset(transitive = [package[DefaultInfo].default_runfiles.files for package in packages]).to_list():
         # "../<repository>/<path>"
         path = file.short_path.split("/", 2)[2]
-        if file.extension != "so" and not path.startswith("bin/"):
+        if (compiled or file.extension != "so") and not path.startswith("bin/"):
             files["site-packages/" + path] = file
     return files
 
@@ -32,7 +32,9 @@ def _init_files(ctx, files):
 def _gpu_bundle_impl(ctx):
     own = {file.short_path: file for file in ctx.files.files if _is_of_this_repository(file)}
     contents = {"run.sh": ctx.file.run, "wheel/" + ctx.file.wheel.basename: ctx.file.wheel}
-    contents |= own | _init_files(ctx, own) | _package_files(ctx.attr.packages)
+    contents |= own | _init_files(ctx, own)
+    contents |= _package_files(ctx.attr.pure_packages, compiled = False)
+    contents |= _package_files(ctx.attr.target_packages, compiled = True)
 
     folder = "edge_llm_plugins_gpu_bundle-%s-%s-cp%s" % (
         ctx.attr.version,
@@ -67,11 +69,12 @@ _gpu_bundle = rule(
     attrs = {
         "cpu": attr.string(),
         "files": attr.label_list(allow_files = True, doc = "Packed under their paths in this repository."),
-        "packages": attr.label_list(doc = "Third-party py_libraries, packed with what they import; pure Python."),
         "platform": attr.string(),
         "python": attr.string(),
+        "pure_packages": attr.label_list(doc = "Third-party, without what is compiled for the host."),
         "run": attr.label(allow_single_file = True, doc = "The script that runs the tests."),
         "sms": attr.string_list(),
+        "target_packages": attr.label_list(doc = "Third-party, for the target."),
         "version": attr.string(),
         "wheel": attr.label(allow_single_file = True),
         "_make_archive": attr.label(cfg = "exec", default = "//tools/dist:make_archive", executable = True),

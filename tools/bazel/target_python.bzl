@@ -1,8 +1,9 @@
-"""The Python that a wheel is built for: that of --python=3.12, else the platform's, else the one that builds."""
+"""The Python that is built for: that of --python=3.12, else the platform's, else the one that builds."""
 
 load("@local_python//:defs.bzl", "PYTHON_VERSION")
-load("//platforms:platforms.bzl", "PLATFORMS")
+load("//platforms:platforms.bzl", "PLATFORMS", "platform_select")
 load("//tools/bazel:python.bzl", "SUPPORTED_PYTHONS", "python_headers")
+load("//tools/bazel:wheels.bzl", "TARGET_WHEELS", "target_wheel")
 
 def _python_flag_impl(ctx):
     version = ctx.build_setting_value
@@ -31,7 +32,7 @@ def python_select(values):
     return select(cases)
 
 def declare_target_python():
-    """Declares the flag :python, what python_select() looks at, and :python_headers."""
+    """Declares the flag :python, what python_select() looks at, :python_headers and each :target_<package>."""
     _python_flag(name = "python", build_setting_default = "")
     for version in SUPPORTED_PYTHONS:
         native.config_setting(name = "python_" + version, flag_values = {":python": version})
@@ -42,3 +43,15 @@ def declare_target_python():
             flag_values = {":python": ""},
         )
     native.alias(name = "python_headers", actual = python_select(python_headers))
+    for name, pins in TARGET_WHEELS.items():
+        for cpu in pins:
+            native.alias(
+                name = "target_%s_%s" % (name, cpu),
+                actual = python_select(lambda version: target_wheel(name, cpu, version)),
+                tags = ["manual"],
+            )
+        native.alias(
+            name = "target_" + name,
+            actual = platform_select(lambda row: "target_%s_%s" % (name, row["cpu"])),
+            tags = ["manual"],
+        )
