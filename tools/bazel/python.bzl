@@ -84,8 +84,9 @@ def _fetch_headers(ctx, version):
     ctx.report_progress("Python.h: apt-get download libpython%s-dev" % version)
     result = ctx.execute([ctx.path(ctx.attr._fetch_headers), version, "include"], timeout = 600)
     if result.return_code:
-        fail(("no Python.h of Python %s beside an interpreter on PATH, of pyenv or of uv, and Debian's " +
-              "libpython%s-dev could not be had; install one of them: %s") % (version, version, result.stderr))
+        reason = (result.stderr.strip() or "exit code %d" % result.return_code).split("\n")[0]
+        fail(("no Python.h of Python {0} beside an interpreter on PATH, of pyenv or of uv, nor in Debian's " +
+              "libpython{0}-dev ({1}); install one, such as with `uv python install {0}`").format(version, reason))
 
 def _python_headers_impl(ctx):
     version = ctx.attr.version
