@@ -81,9 +81,12 @@ def test_holds_every_variant_and_its_images(bundle: pathlib.Path, manifest: dict
 
 
 def test_runs_with_its_own_packages(bundle: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    program = "import numpy, pytest, edge_llm_plugins as own; print(numpy, pytest, own)"
-    result = run(bundle, tmp_path, "python", "-c", program)
+    program = (
+        "import sys, numpy, pytest, edge_llm_plugins as own; print(numpy, pytest, own, sys.argv)"
+    )
+    result = run(bundle, tmp_path, "python", "-c", program, "--device=its own")
     assert result.returncode == 0, result.stderr
+    assert "--device=its own" in result.stdout
     site, wheel = str(bundle / "site-packages"), str(tmp_path / "wheel")
     assert (result.stdout.count(site), result.stdout.count(wheel)) == (2, 1), result.stdout
 

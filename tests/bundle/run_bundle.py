@@ -172,14 +172,18 @@ def sanitize(checker: Sanitizer, selection: list[str], variables: dict[str, str]
 
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
-    """Our own options, and what is left for pytest."""
+    """Our own options, and what is left for pytest or another program."""
     parser = argparse.ArgumentParser(
         prog="run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=KINDS, default="cuda")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("gpu_bundle_results"))
     parser.add_argument("--sanitizer", nargs="?", const="all", choices=("all", *sanitizer.TOOLS))
-    return parser.parse_known_args()
+    # The options of another program are its own, whatever they are called.
+    given = sys.argv[1:]
+    end = given.index("python") if "python" in given else len(given)
+    args, rest = parser.parse_known_args(given[:end])
+    return args, rest + given[end:]
 
 
 def main() -> int:
