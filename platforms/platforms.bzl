@@ -1,12 +1,13 @@
-"""One row per platform that the library ships to: C library, CUDA release and SMs."""
+"""One row per platform that the library ships to: C library, CUDA release, Python and SMs."""
 
-#   cpu    of @platforms//cpu
-#   glibc  the newest glibc symbols that the platform has
-#   cuda   the CUDA release whose NVRTC compiles its cubins (its driver loads no newer ones)
-#   sms    the cubins in its library; the newest of them also as PTX for GPUs to come
+#   cpu     of @platforms//cpu
+#   glibc   the newest glibc symbols that the platform has
+#   cuda    the CUDA release whose NVRTC compiles its cubins (its driver loads no newer ones)
+#   python  of the wheel; where none is given, the one that builds (--python=3.12 overrides either)
+#   sms     the cubins in its library; the newest of them also as PTX for GPUs to come
 PLATFORMS = {
-    "jetpack6_orin": {"cpu": "aarch64", "cuda": "12.6", "glibc": "2.35", "sms": ["87"]},
-    "jetpack7_thor": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "sms": ["110"]},
+    "jetpack6_orin": {"cpu": "aarch64", "cuda": "12.6", "glibc": "2.35", "python": "3.10", "sms": ["87"]},
+    "jetpack7_thor": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "python": "3.12", "sms": ["110"]},
     "x86_64": {"cpu": "x86_64", "cuda": "13.0", "glibc": "2.28", "sms": ["80", "86", "87", "89", "90", "100", "110", "120", "121"]},
 }
 

@@ -8,37 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from kernels.attention import attention_cases as cases
 from kernels.attention import attention_reference as reference
-from kernels.attention.attention_harness import AttentionKernel, kernel_on, rerun_command
-from kernels.testing import variant_under_test
+from kernels.attention.attention_harness import AttentionKernel
+from kernels.testing.variant_under_test import emulator, variant_of
 
-_TILE = variant_under_test.variant_under_test()["tile"]
+_TILE = variant_of(__file__).row["tile"]
 _HEAD_SIZE, _TILE_Q, _TILE_KV = _TILE["head_size"], _TILE["tile_q"], _TILE["tile_kv"]
-_SMS = variant_under_test.sms_under_test()
 _EDGE_LENGTHS = [1, 2, 31, 32, 33, 63, 64, 65]
-
-
-@pytest.fixture(name="rerun")
-def _rerun(request: pytest.FixtureRequest) -> str:
-    return rerun_command(request.node.name)
-
-
-@pytest.fixture(name="kernel", scope="module", params=_SMS[:1])
-def _kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
-    with kernel_on(request.param) as kernel:
-        yield kernel
-
-
-@pytest.fixture(name="any_kernel", scope="module", params=_SMS)
-def _any_kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
-    with kernel_on(request.param) as kernel:
-        yield kernel
 
 
 def _check(kernel: AttentionKernel, case: reference.Case, rerun: str) -> None:
@@ -241,26 +222,28 @@ def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -
     _check_inputs(kernel, case, cases.saturated_inputs(case, factor), rerun)
 
 
+@pytest.mark.emulator_only
 def test_same_bits_in_any_order_of_warps(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.random_tree([2 * _TILE_KV], [5], (6, 2), _HEAD_SIZE, 3 * _TILE_KV)
     inputs = cases.random_inputs(case)
     runs = []
     for seed in (1, 2):
-        variant_under_test.emulator().set_seed(seed)
+        emulator().set_seed(seed)
         runs.append(_bits(kernel.decode(case, inputs)))
-    variant_under_test.emulator().set_seed(0)
+    emulator().set_seed(0)
     assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
 
 
+@pytest.mark.emulator_only
 def test_tiles_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
     """What grows with the KV range has no conflicts; looking up the mask's bits may have some."""
     stats = []
     for tiles in (1, 5):
         case = cases.decode([tiles * _TILE_KV], (4, 1), _HEAD_SIZE, tiles * _TILE_KV)
         inputs = cases.random_inputs(case)
-        variant_under_test.emulator().take_stats()
+        emulator().take_stats()
         kernel.decode(case, inputs)
-        stats.append(variant_under_test.emulator().take_stats())
+        stats.append(emulator().take_stats())
     phases, wavefronts = (
         stats[1][key] - stats[0][key] for key in ("shared_phases", "shared_wavefronts")
     )

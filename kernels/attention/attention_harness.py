@@ -1,4 +1,4 @@
-"""Runs images of the attention kernels on emulated devices, for their tests."""
+"""Runs images of the attention kernels, for their tests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from kernels.attention.attention_cases import Inputs
 from kernels.attention.attention_reference import PREFILL, Case
-from kernels.testing import variant_under_test
-from kernels.testing.variant_under_test import LoadedVariant
+from kernels.testing.variant_under_test import LoadedVariant, Variant
 
 
 class _Launch:
@@ -77,7 +76,7 @@ def heads_of(case: Case) -> int:
 
 
 class AttentionKernel:
-    """The image of one variant for one SM, loaded on the emulated device of that SM."""
+    """The image of one variant for one SM, loaded on the device of that SM."""
 
     def __init__(self, variant: LoadedVariant) -> None:
         self._variant = variant
@@ -163,12 +162,8 @@ def _assert_unchanged(name: str, buffer: object, before: np.ndarray) -> None:
     assert buffer.numpy(np.uint16).tobytes() == before.tobytes(), f"{name} has changed"
 
 
-def rerun_command(test_id: str) -> str:
-    return variant_under_test.rerun_command("attention", test_id)
-
-
 @contextlib.contextmanager
-def kernel_on(sm: str) -> Iterator[AttentionKernel]:
-    """The variant under test on the emulated device of an SM."""
-    with variant_under_test.loaded_on(sm) as variant:
-        yield AttentionKernel(variant)
+def kernel_on(variant: Variant, sm: str) -> Iterator[AttentionKernel]:
+    """A variant on the device of an SM."""
+    with variant.loaded_on(sm) as loaded:
+        yield AttentionKernel(loaded)

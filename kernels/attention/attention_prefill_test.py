@@ -6,36 +6,16 @@ memory fails the launch. The cache is NaN wherever nothing may be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from kernels.attention import attention_cases as cases
 from kernels.attention import attention_reference as reference
-from kernels.attention.attention_harness import AttentionKernel, kernel_on, rerun_command
-from kernels.testing import variant_under_test
+from kernels.attention.attention_harness import AttentionKernel
+from kernels.testing.variant_under_test import emulator, variant_of
 
-_TILE = variant_under_test.variant_under_test()["tile"]
+_TILE = variant_of(__file__).row["tile"]
 _HEAD_SIZE, _TILE_Q, _TILE_KV = _TILE["head_size"], _TILE["tile_q"], _TILE["tile_kv"]
-_SMS = variant_under_test.sms_under_test()
-
-
-@pytest.fixture(name="rerun")
-def _rerun(request: pytest.FixtureRequest) -> str:
-    return rerun_command(request.node.name)
-
-
-@pytest.fixture(name="kernel", scope="module", params=_SMS[:1])
-def _kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
-    with kernel_on(request.param) as kernel:
-        yield kernel
-
-
-@pytest.fixture(name="any_kernel", scope="module", params=_SMS)
-def _any_kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
-    with kernel_on(request.param) as kernel:
-        yield kernel
 
 
 def _check(kernel: AttentionKernel, case: reference.Case, rerun: str) -> None:
@@ -146,17 +126,19 @@ def test_padding_is_zero_where_values_are_infinite(kernel: AttentionKernel, reru
     reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
 
 
+@pytest.mark.emulator_only
 def test_same_bits_in_any_order_of_warps(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.prefill([_TILE_Q + 1], _TILE_Q + 1, (1, 1), _HEAD_SIZE, _TILE_Q + 1)
     inputs = cases.random_inputs(case)
     runs = []
     for seed in (1, 2):
-        variant_under_test.emulator().set_seed(seed)
+        emulator().set_seed(seed)
         runs.append(kernel.prefill(case, inputs).tobytes())
-    variant_under_test.emulator().set_seed(0)
+    emulator().set_seed(0)
     assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
 
 
+@pytest.mark.emulator_only
 def test_tiles_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
     """What grows with the KV range has no conflicts; turning Q may have some."""
     stats = []
@@ -164,9 +146,9 @@ def test_tiles_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> No
         capacity = start + _TILE_Q
         case = cases.chunk([_TILE_Q], [start], _TILE_Q, (1, 1), _HEAD_SIZE, capacity)
         inputs = cases.random_inputs(case)
-        variant_under_test.emulator().take_stats()
+        emulator().take_stats()
         kernel.prefill(case, inputs)
-        stats.append(variant_under_test.emulator().take_stats())
+        stats.append(emulator().take_stats())
     phases, wavefronts = (
         stats[1][key] - stats[0][key] for key in ("shared_phases", "shared_wavefronts")
     )

@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 
 from kernels.gemm import int4_harness, int4_reference
-from kernels.testing import variant_under_test
+from kernels.testing.variant_under_test import variant_of
+from tools.testing.device_under_test import rerun_command
+
+_VARIANT = variant_of(__file__)
 
 
-@pytest.fixture(name="kernel", scope="module", params=variant_under_test.sms_under_test())
+@pytest.fixture(name="kernel", scope="module", params=_VARIANT.sms)
 def _kernel(request: pytest.FixtureRequest) -> Iterator[int4_harness.Int4Kernel]:
-    with int4_harness.kernel_on(request.param) as kernel:
+    with int4_harness.kernel_on(_VARIANT, request.param) as kernel:
         yield kernel
 
 
 @pytest.fixture(name="rerun")
-def _rerun(request: pytest.FixtureRequest) -> str:
-    return int4_harness.rerun_command(request.node.name)
+def _rerun() -> str:
+    return rerun_command()
 
 
 def _sum_in_order(partials: np.ndarray) -> np.ndarray:

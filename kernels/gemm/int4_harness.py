@@ -1,4 +1,4 @@
-"""Runs images of the INT4 kernels on emulated devices, for their tests."""
+"""Runs images of the INT4 kernels, for their tests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kernels.testing import variant_under_test
-from kernels.testing.variant_under_test import LoadedVariant
+from kernels.testing.variant_under_test import LoadedVariant, Variant
 
 
 class Int4Kernel:
-    """The image of one variant for one SM, loaded on the emulated device of that SM."""
+    """The image of one variant for one SM, loaded on the device of that SM."""
 
     def __init__(self, variant: LoadedVariant) -> None:
         self._variant = variant
@@ -67,12 +66,8 @@ class Int4Kernel:
         self._variant.launch(grid, struct.pack("<5Q4i", *pointers, *sizes))  # Int4GemmParams
 
 
-def rerun_command(test_id: str) -> str:
-    return variant_under_test.rerun_command("gemm", test_id)
-
-
 @contextlib.contextmanager
-def kernel_on(sm: str) -> Iterator[Int4Kernel]:
-    """The variant under test on the emulated device of an SM."""
-    with variant_under_test.loaded_on(sm) as variant:
-        yield Int4Kernel(variant)
+def kernel_on(variant: Variant, sm: str) -> Iterator[Int4Kernel]:
+    """A variant on the device of an SM."""
+    with variant.loaded_on(sm) as loaded:
+        yield Int4Kernel(loaded)

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from kernels.gemm import int4_harness, int4_reference
-from kernels.testing import variant_under_test
+from kernels.testing.variant_under_test import emulator, variant_of
+from tools.testing.device_under_test import rerun_command
 
-_VARIANT = variant_under_test.variant_under_test()
-_TILE = _VARIANT["tile"]
+_VARIANT = variant_of(__file__)
+_TILE = _VARIANT.row["tile"]
 _TILE_M, _TILE_N, _TILE_K = _TILE["tile_m"], _TILE["tile_n"], _TILE["tile_k"]
-_SMS = variant_under_test.sms_under_test()
-_GEMV = _VARIANT["kind"] == "gemv"
+_GEMV = _VARIANT.row["kind"] == "gemv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +70,13 @@ def _random_inputs(shape: Shape, seed: int = 0) -> tuple[np.ndarray, np.ndarray,
 
 
 @pytest.fixture(name="rerun")
-def _rerun(request: pytest.FixtureRequest) -> str:
-    return int4_harness.rerun_command(request.node.name)
+def _rerun() -> str:
+    return rerun_command()
 
 
-@pytest.fixture(name="kernel", scope="module", params=_SMS)
+@pytest.fixture(name="kernel", scope="module", params=_VARIANT.sms)
 def _kernel(request: pytest.FixtureRequest) -> Iterator[int4_harness.Int4Kernel]:
-    with int4_harness.kernel_on(request.param) as kernel:
+    with int4_harness.kernel_on(_VARIANT, request.param) as kernel:
         yield kernel
 
 
@@ -189,22 +189,24 @@ def test_non_finite_scales_stay_in_their_channel(
     int4_reference.assert_close(y[:, others], expected[:, others], rerun)
 
 
+@pytest.mark.emulator_only
 def test_same_bits_in_any_order_of_warps(kernel: int4_harness.Int4Kernel, rerun: str) -> None:
     x, codes, scales = _random_inputs(Shape(_TILE_M, _TILE_N + 4, 576))
     packed = int4_reference.pack(codes)
     runs = []
     for seed in (1, 2):
-        variant_under_test.emulator().set_seed(seed)
+        emulator().set_seed(seed)
         runs.append(kernel.multiply(x, packed, scales).tobytes())
-    variant_under_test.emulator().set_seed(0)
+    emulator().set_seed(0)
     assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
 
 
+@pytest.mark.emulator_only
 def test_shared_memory_without_bank_conflicts(kernel: int4_harness.Int4Kernel, rerun: str) -> None:
     x, codes, scales = _random_inputs(Shape(_TILE_M, _TILE_N, 576))
-    variant_under_test.emulator().take_stats()
+    emulator().take_stats()
     kernel.multiply(x, int4_reference.pack(codes), scales)
-    stats = variant_under_test.emulator().take_stats()
+    stats = emulator().take_stats()
     # The narrowest GEMV reads two short rows of sums at a time, and some of their banks collide.
     limit = 1.5 if _TILE_N == 16 else 1.0
     phases, wavefronts = stats["shared_phases"], stats["shared_wavefronts"]

@@ -2,28 +2,41 @@
 
 load("//tools/bazel:defs.bzl", "py_test")
 
-def variant_tests(variants, test_of, deps):
+def variant_tests(name, variants, test_of, deps):
     """Declares <variant>_test for each variant: it runs the images of all SMs, and depends on no other variant.
 
+    Its pytest file is a copy that is named after the variant, so that one run of pytest can take several of them.
+
     Args:
+      name: a filegroup of all those copies, and the rows that they read.
       variants: a table of kernels/variants.bzl.
       test_of: a dict from the kind of a variant to its pytest file.
       deps: what the pytest files import.
     """
-    for name, row in variants.items():
+    for variant, row in variants.items():
         native.filegroup(
-            name = name + "_ptx",
+            name = variant + "_ptx",
             testonly = True,
             srcs = ["//kernels:ptx_images"],
-            output_group = name,
+            output_group = variant,
+        )
+        native.genrule(
+            name = variant + "_test_file",
+            srcs = [test_of[row["kind"]]],
+            outs = [variant + "_test.py"],
+            cmd = "cp $< $@",
         )
         py_test(
-            name = name + "_test",
-            srcs = [test_of[row["kind"]]],
+            name = variant + "_test",
+            srcs = [variant + "_test.py"],
             data = [
-                ":%s_ptx" % name,
-                "//kernels:%s.json" % name,
+                ":%s_ptx" % variant,
+                "//kernels:%s.json" % variant,
             ],
-            env = {"KERNEL_VARIANT": name},
             deps = deps,
         )
+    native.filegroup(
+        name = name,
+        srcs = [variant + "_test.py" for variant in variants] + ["//kernels:%s.json" % variant for variant in variants],
+        visibility = ["//tests:__pkg__"],
+    )

@@ -1,64 +1,77 @@
-"""The variant that a test target names, and the emulated devices that run its images."""
+"""The kernel variant that a test file is named after, on the emulated devices or on the GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tools.ptx_emulator.cuda_driver import PtxEmulator
+from tools.ptx_emulator.cuda_driver import CudaDriver, PtxEmulator
+from tools.testing.device_under_test import cuda_driver_path, device_kind
 
-_IMAGES = pathlib.Path("kernels/ptx_images")
+_KERNELS = pathlib.Path("kernels")
 
 
 @functools.cache
 def emulator() -> PtxEmulator:
-    """The driver of this process, with every check on."""
+    """The emulator of this process, with every check on."""
     driver = PtxEmulator()
     driver.set_checks("all")
     return driver
 
 
 @functools.cache
-def _manifest_row() -> dict[str, Any]:
-    return json.loads(pathlib.Path(f"kernels/{os.environ['KERNEL_VARIANT']}.json").read_text())
+def _driver() -> CudaDriver:
+    return emulator() if device_kind() == "emulator" else CudaDriver(cuda_driver_path())
 
 
-def variant_under_test() -> dict[str, Any]:
-    """The facts of the variant that the test target names."""
-    return _manifest_row()["variant"]
+class Variant:
+    """A row of the manifest, and its images for the devices that are tested on."""
+
+    def __init__(self, name: str) -> None:
+        facts = json.loads((_KERNELS / f"{name}.json").read_text())
+        self.name = name
+        self.row: dict[str, Any] = facts["variant"]
+        self._sms: list[str] = facts["sms"]
+
+    @property
+    def sms(self) -> list[str]:
+        """Of emulated SMs those that the variant was built for, else the first GPU's."""
+        if device_kind() == "cuda":
+            return [str(_driver().devices()[0].sm)]
+        built = [sm for sm in self._sms if self.image(sm).exists()]
+        assert built, f"no image such as {self.image(self._sms[0])}"
+        return built
+
+    def image(self, sm: str) -> pathlib.Path:
+        """The cubin or the PTX for an SM."""
+        suffix = "cubin" if device_kind() == "cuda" else "ptx"
+        return _KERNELS / f"{suffix}_images" / f"{self.name}_sm{sm}.{suffix}"
+
+    @contextlib.contextmanager
+    def loaded_on(self, sm: str) -> Iterator[LoadedVariant]:
+        """The image for an SM, on the device of that SM."""
+        with _driver().context(_driver().device_of_sm(int(sm)).ordinal) as context:
+            yield LoadedVariant(context, self, sm)
 
 
-def sms_under_test() -> list[str]:
-    """The SMs that the variant has an image for: all that it fits, or those of --sms=."""
-    name = variant_under_test()["name"]
-    built = [sm for sm in _manifest_row()["sms"] if _image(name, sm).exists()]
-    assert built, f"no image of {name} under {_IMAGES}"
-    return built
-
-
-def rerun_command(folder: str, test_id: str) -> str:
-    name = variant_under_test()["name"]
-    return f"./bazelw test //kernels/{folder}:{name}_test --test_filter='{test_id}'"
-
-
-def _image(variant: str, sm: str) -> pathlib.Path:
-    return _IMAGES / f"{variant}_sm{sm}.ptx"
+def variant_of(test_file: str) -> Variant:
+    """The variant of <variant>_test.py."""
+    return Variant(pathlib.Path(test_file).stem.removesuffix("_test"))
 
 
 class LoadedVariant:
-    """The variant under test on the emulated device of one SM."""
+    """An image of a variant on a device."""
 
-    def __init__(self, context: Any, sm: str) -> None:
-        self.row = variant_under_test()
+    def __init__(self, context: Any, variant: Variant, sm: str) -> None:
+        self.row = variant.row
         self._context = context
-        image = _image(self.row["name"], sm)
+        image = variant.image(sm)
         self._kernel = context.load(image.read_bytes()).kernel(image.stem)
         self._kernel.set_shared_limit(self.row["shared_bytes"])
 
@@ -77,10 +90,3 @@ class LoadedVariant:
         stack.callback(buffer.free)
         buffer.fill(0xFF)
         return buffer
-
-
-@contextlib.contextmanager
-def loaded_on(sm: str) -> Iterator[LoadedVariant]:
-    """The variant under test on the emulated device of an SM."""
-    with emulator().context(emulator().device_of_sm(int(sm)).ordinal) as context:
-        yield LoadedVariant(context, sm)

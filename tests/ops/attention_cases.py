@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_llm_plugins import host, reference, rope, tree
+from edge_llm_plugins import emulator, host, reference, rope, tree
+from tools.testing.device_under_test import rerun_command as rerun
 
 PLUGIN = "AttentionPlugin"
 
@@ -214,9 +215,12 @@ def check(device: host.Device, case: Case, **options: object) -> None:
     assert_correct(run(device, case, **options), case)
 
 
-def rerun() -> str:
-    """The command that runs the current test function again; everything in it is seeded."""
-    target = os.environ.get("TEST_TARGET", "//tests/ops:all")
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].split(" ")[0]
-    function = test.split("[")[0]
-    return f"{test}: ./bazelw test {target} --test_filter={function}"
+@contextlib.contextmanager
+def expected_launches(device: host.Device, count: int) -> Iterator[None]:
+    """Checks how many kernels a block launches, where they are counted: on the emulator."""
+    if device.kind == "emulator":
+        emulator.take_stats()
+    yield
+    if device.kind == "emulator":
+        launches = emulator.take_stats()["launches"]
+        assert launches == count, f"{launches} launches, expected {count}\n{rerun()}"

@@ -20,8 +20,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_contexts_of_one_engine_run_on_their_own_streams(version: str) -> None:
-    device = host.open_device("emulator")
+def test_contexts_of_one_engine_run_on_their_own_streams(device: host.Device, version: str) -> None:
     expected = [cases.run(device, case, version) for case in CASES]
     ranges = [
         host.TensorRange(low.type, low.min, high.max, high.max)
@@ -43,6 +42,7 @@ def test_contexts_of_one_engine_run_on_their_own_streams(version: str) -> None:
         run_together([lambda index=index: job(index) for index in range(len(CASES))])
 
 
+@pytest.mark.emulator_only
 def test_devices_of_different_sms_run_at_the_same_time() -> None:
     devices = host.emulated_devices()[: len(CASES)]
 

@@ -13,11 +13,6 @@ SEQUENCE = cases.prefill(TOKENS, [TOKENS], capacity=TOKENS + 4)
 
 
 @pytest.fixture(scope="module")
-def device() -> host.Device:
-    return host.open_device("emulator")
-
-
-@pytest.fixture(scope="module")
 def whole(device: host.Device) -> tuple[np.ndarray, np.ndarray]:
     """Output and cache of one prefill."""
     return cases.run(device, SEQUENCE)

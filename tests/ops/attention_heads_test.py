@@ -7,6 +7,7 @@ import pytest
 
 from edge_llm_plugins import host, ops, rope, tree
 from tests.ops import attention_cases as cases
+from tools.testing.device_under_test import device_kind
 
 # Model: heads, and the rotary size where it is not the head size.
 MODELS = {
@@ -38,11 +39,6 @@ def small_cases(heads: cases.Heads, rotary_size: int | None = None) -> list[case
     ]
 
 
-@pytest.fixture(scope="module")
-def device() -> host.Device:
-    return host.open_device("emulator")
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_real_head_shapes(device: host.Device, model: str) -> None:
     for case in small_cases(*MODELS[model]):
@@ -55,19 +51,18 @@ def test_every_ratio(device: host.Device, ratio: int) -> None:
         cases.check(device, case)
 
 
-@pytest.mark.parametrize("sm", [device.sm for device in host.emulated_devices()])
-def test_every_sm(sm: int) -> None:
+def test_every_sm(sm: int | None) -> None:
     for case in small_cases(cases.Heads(4, 2, 64)):
-        cases.check(host.open_device("emulator", sm), case)
+        cases.check(host.open_device(device_kind(), sm), case)
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("apart", [False, True])
-def test_ops_update_the_cache(version: str, apart: bool) -> None:
+def test_ops_update_the_cache(device: host.Device, version: str, apart: bool) -> None:
     """A prefill and a decode step, in place and from one cache to another."""
     rng = np.random.default_rng(1)
     heads = {"num_q_heads": 4, "num_kv_heads": 2, "head_size": 64}
-    options = {**heads, "device": "emulator", "plugin_version": version}
+    options = {**heads, "device": device.kind, "plugin_version": version}
     table = rope.cos_sin(16, 64, scaling=rope.Yarn(2.0, 8))
     cache = np.zeros((1, 2, 2, 16, 64), np.float16)
     steps = [(3, [3], []), (1, [4], [0])]
@@ -88,9 +83,9 @@ def test_ops_update_the_cache(version: str, apart: bool) -> None:
         cache = target
 
 
-def test_ops_take_trees() -> None:
+def test_ops_take_trees(device: host.Device) -> None:
     case = cases.draft_trees(tree.batch([[-1, 0, 0], [-1]]), [4, 0], capacity=12)
     cache = case.kv_cache.copy()
     arrays = case.arrays | {"kv_cache": cache}
-    output = ops.attention(**arrays, **case.head_arguments, device="emulator")
+    output = ops.attention(**arrays, **case.head_arguments, device=device.kind)
     cases.assert_correct((output, cache), case)

@@ -18,11 +18,6 @@ LENGTHS = [INT_MIN, -1, 0, 1, 2, CAPACITY - 1, CAPACITY, CAPACITY + 1, INT_MAX]
 STARTS = [INT_MIN, -1, 0, 1, CAPACITY - 2, CAPACITY - 1, CAPACITY, CAPACITY + 1, INT_MAX]
 
 
-@pytest.fixture(scope="module")
-def device() -> host.Device:
-    return host.open_device("emulator")
-
-
 def finite_cache(case: cases.Case) -> cases.Case:
     """Hostile lengths make any slot visible: old contents are numbers here."""
     rng = np.random.default_rng(1)

@@ -23,11 +23,6 @@ MODES = {
 }
 
 
-@pytest.fixture(scope="module")
-def device() -> host.Device:
-    return host.open_device("emulator")
-
-
 def field_list(case: cases.Case, **changes: object) -> list[host.Field]:
     fields = case.fields | changes
     return [host.field(name, value) for name, value in fields.items() if value is not None]

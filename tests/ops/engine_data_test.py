@@ -19,9 +19,11 @@ PLUGINS = {
 
 
 @pytest.fixture(name="creator", params=host.TENSORRT_MAJORS)
-def _creator(request: pytest.FixtureRequest, plugin: str) -> host.HostedCreator:
+def _creator(
+    request: pytest.FixtureRequest, device: host.Device, plugin: str
+) -> host.HostedCreator:
     find, _ = PLUGINS[plugin]
-    return find(host.open_device("emulator"), "1", request.param)
+    return find(device, "1", request.param)
 
 
 @pytest.fixture(name="data")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_llm_plugins import host, quantization, reference
+from tools.testing.device_under_test import rerun_command as rerun
 
 PLUGIN = "Int4GroupwiseGemmPlugin"
 
@@ -106,11 +106,3 @@ def run(
 def assert_correct(actual: NDArray[np.float16], case: Case) -> None:
     """Compares a result with the reference, and says how to run the test again."""
     reference.assert_close(actual, case.expected(), hint=rerun())
-
-
-def rerun() -> str:
-    """The command that runs the current test function again; everything in it is seeded."""
-    target = os.environ.get("TEST_TARGET", "//tests/ops:all")
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].split(" ")[0]
-    function = test.split("[")[0]
-    return f"{test}: ./bazelw test {target} --test_filter={function}"

@@ -14,9 +14,8 @@ ROUNDS = 3
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_contexts_of_one_engine_run_on_their_own_streams(version: str) -> None:
+def test_contexts_of_one_engine_run_on_their_own_streams(device: host.Device, version: str) -> None:
     """Each context has another M, so that plans differ; all of them split K."""
-    device = host.open_device("emulator")
     cases = [int4_cases.random_case(1, m, n=8, k=8192) for m in (1, 8, 17, 64)]
     expected = [int4_cases.run(device, case, version) for case in cases]
     largest = cases[-1]
@@ -45,8 +44,7 @@ def test_contexts_of_one_engine_run_on_their_own_streams(version: str) -> None:
         run_together([lambda index=index: job(index) for index in range(len(cases))])
 
 
-def test_engines_are_built_loaded_and_run_in_every_thread() -> None:
-    device = host.open_device("emulator")
+def test_engines_are_built_loaded_and_run_in_every_thread(device: host.Device) -> None:
     case = int4_cases.random_case(1, 9, n=68, k=192)
     expected = int4_cases.run(device, case)
 
@@ -61,6 +59,7 @@ def test_engines_are_built_loaded_and_run_in_every_thread() -> None:
     run_together([lambda interface=interface: job(*interface) for interface in interfaces])
 
 
+@pytest.mark.emulator_only
 def test_devices_of_different_sms_run_at_the_same_time() -> None:
     devices = host.emulated_devices()[:THREADS]
     case = int4_cases.random_case(1, 33, n=68, k=192)
@@ -72,9 +71,8 @@ def test_devices_of_different_sms_run_at_the_same_time() -> None:
     run_together([lambda device=device: job(device) for device in devices])
 
 
-def test_errors_belong_to_their_thread() -> None:
+def test_errors_belong_to_their_thread(device: host.Device) -> None:
     """A thread that fails sees its own message, whatever others do."""
-    device = host.open_device("emulator")
     creator = int4_cases.creator(device)
 
     def job(n: int) -> None:

@@ -13,11 +13,6 @@ V2 = pytest.mark.parametrize("major", [8, 10, 11])
 CASE = int4_cases.random_case(2, 5, n=68, k=192)
 
 
-@pytest.fixture(scope="module")
-def device() -> host.Device:
-    return host.open_device("emulator")
-
-
 def test_creators_of_each_major(device: host.Device) -> None:
     def listed(major: int) -> set[tuple[str, str]]:
         creators = device.library.creators(major)

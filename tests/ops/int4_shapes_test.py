@@ -12,11 +12,6 @@ from tests.ops import int4_cases
 M_EDGES = (0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)
 
 
-@pytest.fixture(scope="module")
-def device() -> host.Device:
-    return host.open_device("emulator")
-
-
 def planned(device: host.Device, m: int, n: int, k: int) -> str:
     """The plan of a problem on the device: "<variant> splits=<count>"."""
     return device.library.int4_gemm_variant(m, n, k, device.sm, device.sm_count)
@@ -45,11 +40,12 @@ def test_n_and_k_that_fill_no_tile(device: host.Device, m: int, n: int, k: int) 
 
 
 @pytest.mark.parametrize("m", [1, 9])
-def test_many_columns_choose_wider_tiles(m: int) -> None:
+def test_many_columns_choose_wider_tiles(device: host.Device, m: int) -> None:
     """A device with few multiprocessors is filled by wide tiles soon; the last one is not full."""
-    device = min(host.emulated_devices(), key=lambda device: device.sm_count)
+    devices = host.emulated_devices() if device.kind == "emulator" else (device,)
+    device = min(devices, key=lambda device: device.sm_count)
     variants = {}
-    for n in range(68, 8192, 256):
+    for n in range(68, 1024 * device.sm_count, 16 * device.sm_count):
         variants.setdefault(planned(device, m, n, k=64), n)
     assert len(variants) > 1
     for n in variants.values():

@@ -12,11 +12,6 @@ from tests.ops import int4_cases
 M_OF_EACH_KERNEL = (1, 8, 16, 32, 64, 128)
 
 
-@pytest.fixture(scope="module")
-def device() -> host.Device:
-    return host.open_device("emulator")
-
-
 def case_of(
     codes: np.ndarray, scales: np.ndarray | float, x: np.ndarray | float, m: int
 ) -> int4_cases.Case:

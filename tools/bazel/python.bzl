@@ -7,8 +7,15 @@ import sys, sysconfig
 print(sys.executable)
 print("%d.%d" % sys.version_info[:2])
 print(sysconfig.get_paths()["include"])
-print(sysconfig.get_config_var("EXT_SUFFIX"))
 """
+
+def _ask_python(ctx, python):
+    """What an interpreter says of itself: its path, version ("3.11") and include folder; None if it does not run."""
+    result = ctx.execute([python, "-c", _QUERY])
+    if result.return_code:
+        return None
+    executable, version, include = result.stdout.strip().split("\n")
+    return struct(path = executable, version = version, include = include)
 
 def find_python(ctx):
     """Finds the Python that builds, tests and downloads.
@@ -17,27 +24,30 @@ def find_python(ctx):
       ctx: the repository context.
 
     Returns:
-      A struct of its path, version ("3.11"), include folder and extension suffix.
+      A struct of its path, version ("3.11") and include folder.
     """
     python = ctx.os.environ.get("EDGE_LLM_PYTHON") or ctx.which("python3")
     if not python:
         fail("no python3 on PATH; install Python %s or set EDGE_LLM_PYTHON" % " or ".join(SUPPORTED_PYTHONS))
-    result = ctx.execute([python, "-c", _QUERY])
-    if result.return_code:
-        fail("%s does not run: %s" % (python, result.stderr))
-    executable, version, include, suffix = result.stdout.strip().split("\n")
-    if version not in SUPPORTED_PYTHONS:
+    facts = _ask_python(ctx, python)
+    if not facts:
+        fail("%s does not run; set EDGE_LLM_PYTHON to a Python that does" % python)
+    if facts.version not in SUPPORTED_PYTHONS:
         fail("%s is Python %s; supported are %s: set EDGE_LLM_PYTHON to one of them" % (
-            executable,
-            version,
+            facts.path,
+            facts.version,
             ", ".join(SUPPORTED_PYTHONS),
         ))
-    return struct(path = executable, version = version, include = include, suffix = suffix)
+    return facts
 
-_BUILD = """
+def _local_python_impl(ctx):
+    python = find_python(ctx)
+    ctx.file("WORKSPACE", "")
+    ctx.file("BUILD.bazel", _TOOLCHAIN.format(path = python.path))
+    ctx.file("defs.bzl", "PYTHON_VERSION = %r\n" % python.version)
+
+_TOOLCHAIN = """
 load("@bazel_tools//tools/python:toolchain.bzl", "py_runtime_pair")
-
-package(default_visibility = ["//visibility:public"])
 
 py_runtime(name = "runtime", interpreter_path = "{path}", python_version = "PY3")
 py_runtime_pair(name = "runtime_pair", py3_runtime = ":runtime")
@@ -45,41 +55,77 @@ toolchain(
     name = "toolchain",
     toolchain = ":runtime_pair",
     toolchain_type = "@bazel_tools//tools/python:toolchain_type",
+    visibility = ["//visibility:public"],
 )
-cc_library(name = "headers", hdrs = glob(["include/**/*.h"]), includes = {includes})
 """
-
-def _fetch_headers(ctx, version):
-    """Unpacks Debian's libpython<version>-dev, for an interpreter that has no headers beside it."""
-    ctx.report_progress("Python.h: apt-get download libpython%s-dev" % version)
-    result = ctx.execute([ctx.path(ctx.attr._fetch_headers), version, "include"], timeout = 600)
-    if result.return_code:
-        fail("Python %s has no Python.h, and Debian's libpython%s-dev could not be had: %s" % (
-            version,
-            version,
-            result.stderr,
-        ))
-
-def _local_python_impl(ctx):
-    python = find_python(ctx)
-    includes = ["include"]
-    if ctx.path(python.include).get_child("Python.h").exists:
-        ctx.symlink(python.include, "include")
-    else:
-        _fetch_headers(ctx, python.version)
-        includes = ["include", "include/python" + python.version]
-    ctx.file("WORKSPACE", "")
-    ctx.file("BUILD.bazel", _BUILD.format(path = python.path, includes = repr(includes)))
-    ctx.file("defs.bzl", "PYTHON_VERSION = %r\nPYTHON_TAG = %r\nEXT_SUFFIX = %r\n" % (
-        python.version,
-        "cp" + python.version.replace(".", ""),
-        python.suffix,
-    ))
 
 local_python = repository_rule(
     implementation = _local_python_impl,
-    attrs = {"_fetch_headers": attr.label(default = "//tools/bazel:fetch_python_headers.sh")},
-    doc = "Declares @local_python: :toolchain, :headers, and defs.bzl with the version and the tags.",
+    doc = "Declares @local_python: :toolchain, and defs.bzl with the version.",
     environ = ["EDGE_LLM_PYTHON", "PATH"],
     local = True,
 )
+
+def _installed_pythons(ctx, version):
+    """Interpreters that may be of a version: the one that builds, on PATH, and where pyenv and uv keep theirs."""
+    environment = ctx.os.environ
+    home = environment.get("HOME", "/")
+    pythons = [find_python(ctx).path, ctx.which("python" + version)]
+    for folder in [
+        environment.get("PYENV_ROOT", home + "/.pyenv") + "/versions",
+        environment.get("UV_PYTHON_INSTALL_DIR", home + "/.local/share/uv/python"),
+    ]:
+        if ctx.path(folder).exists:
+            pythons += [entry.get_child("bin", "python" + version) for entry in ctx.path(folder).readdir()]
+    return [python for python in pythons if python and ctx.path(python).exists]
+
+def _fetch_headers(ctx, version):
+    """Unpacks Debian's libpython<version>-dev, for a version without an interpreter that has headers beside it."""
+    ctx.report_progress("Python.h: apt-get download libpython%s-dev" % version)
+    result = ctx.execute([ctx.path(ctx.attr._fetch_headers), version, "include"], timeout = 600)
+    if result.return_code:
+        reason = (result.stderr.strip() or "exit code %d" % result.return_code).split("\n")[0]
+        fail(("no Python.h of Python {0} beside an interpreter on PATH, of pyenv or of uv, nor in Debian's " +
+              "libpython{0}-dev ({1}); install one, such as with `uv python install {0}`").format(version, reason))
+
+def _python_headers_impl(ctx):
+    version = ctx.attr.version
+    includes = ["include"]
+    for python in _installed_pythons(ctx, version):
+        facts = _ask_python(ctx, python)
+        if facts and facts.version == version and ctx.path(facts.include).get_child("Python.h").exists:
+            ctx.symlink(facts.include, "include")
+            break
+    if not ctx.path("include").exists:
+        _fetch_headers(ctx, version)
+        includes.append("include/python" + version)
+    ctx.file("WORKSPACE", "")
+    ctx.file("BUILD.bazel", _HEADERS.format(includes = repr(includes)))
+
+_HEADERS = """
+cc_library(
+    name = "headers",
+    hdrs = glob(["include/**/*.h"]),
+    includes = {includes},
+    visibility = ["//visibility:public"],
+)
+"""
+
+_python_headers = repository_rule(
+    implementation = _python_headers_impl,
+    attrs = {
+        "version": attr.string(mandatory = True),
+        "_fetch_headers": attr.label(default = "//tools/bazel:fetch_python_headers.sh"),
+    },
+    environ = ["EDGE_LLM_PYTHON", "HOME", "PATH", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR"],
+    local = True,
+)
+
+def python_headers(version):
+    """The label of the headers of a Python version."""
+    return "@python_headers_%s//:headers" % version.replace(".", "_")
+
+def python_header_repositories():
+    """Declares one repository per supported Python. Each is made when something needs it."""
+    for version in SUPPORTED_PYTHONS:
+        _python_headers(name = Label(python_headers(version)).workspace_name, version = version)

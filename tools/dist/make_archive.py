@@ -26,7 +26,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes, executable: bool) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, fromfile_prefix_chars="@")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--folder", required=True, help="the one folder that the archive unpacks to")
     parser.add_argument("--facts", required=True, help="JSON of version, platform, CUDA and SMs")
@@ -54,7 +54,7 @@ def main() -> None:
         tarfile.open(mode="w", fileobj=compressed, format=tarfile.PAX_FORMAT) as archive,
     ):
         for name, content in sorted(files.items()):
-            add(archive, f"{args.folder}/{name}", content, executable=name.endswith(".so"))
+            add(archive, f"{args.folder}/{name}", content, executable=name.endswith((".sh", ".so")))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ _LAUNCH_PARAM_SIZE = 2
 _JIT_ERROR_LOG = 5
 _JIT_ERROR_LOG_BYTES = 6
 _LOG_BYTES = 4096
+_ELF_MAGIC = b"\x7fELF"
 
 
 class CudaError(Exception):
@@ -211,6 +212,8 @@ class Library:
         log = ctypes.create_string_buffer(_LOG_BYTES)
         options = (ctypes.c_int * 2)(_JIT_ERROR_LOG, _JIT_ERROR_LOG_BYTES)
         values = (ctypes.c_void_p * 2)(ctypes.addressof(log), _LOG_BYTES)
+        # A cubin is not compiled: no log, which a driver that loads late would write too late.
+        option_count = 0 if image.startswith(_ELF_MAGIC) else len(options)
         try:
             context.driver.call(
                 "cuLibraryLoadData",
@@ -218,7 +221,7 @@ class Library:
                 self._image,
                 options,
                 values,
-                ctypes.c_uint(2),
+                ctypes.c_uint(option_count),
                 None,
                 None,
                 ctypes.c_uint(0),

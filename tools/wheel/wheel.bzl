@@ -1,6 +1,7 @@
 """python_wheel: packs files into a wheel whose bytes depend on them alone."""
 
 load("//platforms:platforms.bzl", "platform_select")
+load("//tools/bazel:target_python.bzl", "python_select")
 
 def _python_wheel_impl(ctx):
     # Unlike the package's name, the file name of a wheel has no hyphen in its parts.
@@ -48,15 +49,19 @@ _python_wheel = rule(
 def _manylinux_tag(row):
     return "manylinux_%s_%s" % (row["glibc"].replace(".", "_"), row["cpu"])
 
+def _cpython_tag(version):
+    return "cp" + version.replace(".", "")
+
 def python_wheel(name, **kwargs):
-    """A binary wheel for the target platform, named as PEP 427 wants it.
+    """A binary wheel for the target platform and its Python, named as PEP 427 wants it.
 
     Args:
       name: the target.
-      **kwargs: attributes of the rule; the platform tag is set here.
+      **kwargs: attributes of the rule; the tags are set here.
     """
     _python_wheel(
         name = name,
         platform_tag = platform_select(_manylinux_tag),
+        python_tag = python_select(_cpython_tag),
         **kwargs
     )
