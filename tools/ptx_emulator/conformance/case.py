@@ -11,14 +11,13 @@ import numpy as np
 from tools.ptx_emulator.conformance import values
 
 RESULT_BYTES = {"pred": 4, "b16": 2, "b32": 4, "b64": 8}
-FLOATS = {"f16": np.float16, "f16x2": np.float16, "f32": np.float32}
 # Given to every kernel as its last parameter, for the cases that read parameters.
 CONSTANTS = bytes(range(0x10, 0x20))
 
 
 @dataclass(frozen=True)
 class Bound:
-    """How far a result may be from the recorded one; all zero: the same bits, any NaN being one.
+    """How far an FP32 result may be from the recorded one; all zero: the same bits.
 
     Attributes:
       ulps: units in the last place of the recorded result.
@@ -35,6 +34,28 @@ class Bound:
     @property
     def exact(self) -> bool:
         return not (self.ulps or self.relative or self.absolute)
+
+    def excess(self, wanted: np.ndarray, got: np.ndarray) -> np.ndarray:
+        """How far results are beyond the bound, zero where they keep it: f64 [count].
+
+        Results that are not finite keep it with the same bits only.
+
+        Args:
+          wanted: the recorded bits, unsigned [count].
+          got: the bits to compare, the same.
+        """
+        differs = wanted != got
+        if self.exact:
+            return np.where(differs, np.inf, 0.0)
+        numbers = wanted.view(np.float32).astype(np.float64)
+        size = np.abs(numbers)
+        # 2^-149 is the last place of the subnormals and of the least normals.
+        place = np.ldexp(1.0, np.maximum(np.frexp(size)[1] - 24, -149))
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            distance = np.abs(numbers - got.view(np.float32))
+            bound = np.maximum(self.absolute, self.relative * size + self.ulps * place)
+        beyond = np.where(np.isfinite(distance), np.maximum(distance - bound, 0), np.inf)
+        return np.where(differs, beyond, 0.0)
 
 
 EXACT = Bound()
@@ -73,6 +94,9 @@ class Case:
     target: int = 80
     shared_bytes: int = 0
     _made: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def operands(self) -> np.ndarray:

@@ -1,14 +1,17 @@
 """Golden files: what a GPU answered to the conformance cases.
 
-One .npz per GPU. `about` is a JSON text with the machine, the driver, the date and, per case, its
-digest and the bytes and number of its results; `bits` holds all results one after the other.
+One text file per GPU. Its first line is JSON: the machine, the driver and the date. The lines below
+are base85 of the zlib-compressed answers: a line of JSON with the digest, the number of threads and
+the bytes per result of every case, then all results one after the other.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import pathlib
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,7 +19,7 @@ import numpy as np
 
 from tools.ptx_emulator.conformance.case import Case
 
-FOLDER = pathlib.Path(__file__).parent / "golden"
+_COLUMNS = 100
 
 
 @dataclass(frozen=True)
@@ -28,28 +31,28 @@ class About:
     driver: str
     date: str
 
-    def __str__(self) -> str:
-        return f"{self.gpu} (sm_{self.sm}), driver {self.driver}, {self.date}"
-
 
 class Golden:
     """The answers of one GPU, read from its file."""
 
     def __init__(self, path: pathlib.Path) -> None:
-        with np.load(path) as file:
-            fields = json.loads(str(file["about"]))
-            bits = file["bits"].tobytes()
+        about, _, lines = path.read_text().partition("\n")
+        self.about = About(**json.loads(about))
+        packed = base64.b85decode("".join(lines.split()))
+        cases, _, bits = zlib.decompress(packed).partition(b"\n")
         self._digests: dict[str, str] = {}
         self._results: dict[str, list[np.ndarray]] = {}
         place = 0
-        for name, case in fields.pop("cases").items():
+        for name, case in json.loads(cases).items():
             self._digests[name] = case["digest"]
             self._results[name] = []
             for width in case["bytes"]:
                 answer = np.frombuffer(bits, np.dtype(f"u{width}"), case["threads"], place)
                 self._results[name].append(answer)
                 place += answer.nbytes
-        self.about = About(**fields)
+
+    def __str__(self) -> str:
+        return f"{self.about.gpu} {self.about.date}".replace(" ", "-")
 
     @property
     def names(self) -> set[str]:
@@ -57,7 +60,7 @@ class Golden:
         return set(self._digests)
 
     def results(self, case: Case) -> list[np.ndarray]:
-        """The bits of each result, by thread; KeyError where none, or those of another case."""
+        """The bits of each result, by thread; KeyError where the case was never recorded as it is."""
         if self._digests.get(case.name) != case.digest:
             raise KeyError(case.name)
         return self._results[case.name]
@@ -76,8 +79,10 @@ def write(
         for case, results in answers
     }
     bits = b"".join(answer.tobytes() for _, results in answers for answer in results)
+    packed = zlib.compress(json.dumps(cases).encode() + b"\n" + bits, 9)
+    text = base64.b85encode(packed).decode()
+    lines = [text[i : i + _COLUMNS] for i in range(0, len(text), _COLUMNS)]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (re.sub(r"\W+", "_", about.gpu).strip("_").lower() + f"_sm{about.sm}.npz")
-    text = json.dumps({**asdict(about), "cases": cases})
-    np.savez_compressed(path, about=text, bits=np.frombuffer(bits, np.uint8))
+    path = folder / (re.sub(r"\W+", "_", about.gpu).strip("_").lower() + f"_sm{about.sm}.txt")
+    path.write_text("\n".join([json.dumps(asdict(about)), *lines, ""]))
     return path
