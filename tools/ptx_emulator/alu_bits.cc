@@ -88,8 +88,8 @@ uint32_t permute(uint32_t a, uint32_t b, uint32_t selector) {
   return result;
 }
 
-// Positions and lengths above 255 are outside of what the ISA defines. GPUs take the low byte for 32
-// bits, and clamp for 64.
+// Positions and lengths above 255 are outside of what the ISA defines. GPUs take the low byte for
+// 32 bits, and clamp for 64.
 template <class T>
 uint32_t field_amount(uint32_t amount) {
   if (kBits<T> == 32) return amount & 0xff;

@@ -57,8 +57,7 @@ uint32_t update_add_float(uint32_t old, uint32_t b, uint32_t) {
 }
 // In global memory, subnormal operands and results count as zeros of their sign (PTX ISA, atom).
 uint32_t update_add_flushed(uint32_t old, uint32_t b, uint32_t) {
-  const float sum =
-      flush_subnormal(bit_cast<float>(old)) + flush_subnormal(bit_cast<float>(b));
+  const float sum = flush_subnormal(bit_cast<float>(old)) + flush_subnormal(bit_cast<float>(b));
   return bit_cast<uint32_t>(canonical(flush_subnormal(sum)));
 }
 uint64_t update_add_double(uint64_t old, uint64_t b, uint64_t) {

@@ -124,8 +124,8 @@ void decode_grid_control(Decoder& decoder) {
   }
   const int sm = decoder.builder().sm();
   if (sm < 90) {
-    decoder.fail(std::string(decoder.statement().opcode) + " needs sm_90 or higher, the target is sm_" +
-                 std::to_string(sm));
+    decoder.fail(std::string(decoder.statement().opcode) +
+                 " needs sm_90 or higher, the target is sm_" + std::to_string(sm));
   }
   decode_nothing(decoder);
 }

@@ -3,7 +3,8 @@
 // An element of D = A B + C is one sum of its products and C. Products are exact. The largest
 // exponent, that of a product being the sum of its factors', sets a grid 2^25 times finer; every
 // term is cut off to the grid, they are added exactly, and the sum is cut off to FP32. Zeros set no
-// grid. Other generations have other grids, or add eight products at a time: their last bits differ.
+// grid. Other generations have other grids, or add eight products at a time: their last bits
+// differ.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +50,8 @@ inline Doubles power_of_two(Exponents exponents) {
 // c[row][column] += the sum over k of a[row][k] * b[k][column], for elements of a 16-bit format
 // whose least exponent is `kLeast`. Infinities and NaN go their way through the doubles.
 template <int kLeast, int kDepth>
-inline void add_products(const float a[kMmaRows][kMmaMaxDepth], const float b[kMmaMaxDepth][kMmaColumns],
-                         float c[kMmaRows][kMmaColumns]) {
+inline void add_products(const float a[kMmaRows][kMmaMaxDepth],
+                         const float b[kMmaMaxDepth][kMmaColumns], float c[kMmaRows][kMmaColumns]) {
   constexpr int kGridBits = 25;
   constexpr int kLeastOfFloat = -126;
   alignas(64) int32_t a_exponents[kMmaRows][kMmaMaxDepth];

@@ -100,13 +100,17 @@ def halves() -> list[Case]:
 
 
 def comparisons() -> list[Case]:
-    floats = "eq ne lt le gt ge equ neu ltu leu gtu geu num nan".split()
+    of_floats = " ".join(
+        f"setp.{compare}"
+        for ordered in ("eq", "ne", "lt", "le", "gt", "ge")
+        for compare in (ordered, ordered + "u")
+    )
     return [
         *family("setp.eq", "b32 s16 s32 s64", "pred = T T"),
         *family("setp.ne setp.lt setp.ge setp.gt", "s32 s64", "pred = T T"),
         *family("setp.le", "s32", "pred = T T"),
         *family("setp.lt setp.gt", "u32", "pred = T T"),
-        *family(" ".join(f"setp.{compare}" for compare in floats), "f32", "pred = T T"),
+        *family(f"{of_floats} setp.num setp.nan", "f32", "pred = T T"),
         *family("setp.lt.ftz", "f32", "pred = T T"),
         instruction("setp.lt.and.s32", "pred pred = s32 s32 pred"),
         *family("selp", "b32 b64 f32 u16 u32 u64", "T = T T pred"),
@@ -115,6 +119,10 @@ def comparisons() -> list[Case]:
 
 def conversions() -> list[Case]:
     """One of every form; a narrow integer goes to, or comes from, a wider register too."""
+    integers = (
+        ("u16", "u32"), ("u16", "u64"), ("u32", "u16"), ("u32", "u64"), ("u64", "u16"),
+        ("u64", "u32"), ("s64", "s32"), ("s32", "s16"), ("s32", "s8"), ("u32", "u8"),
+    )  # fmt: skip
     wide_source = Case(
         name="cvt_s64_s32_of_b64",
         body="cvt.s64.s32 %d0, %a0;",
@@ -124,15 +132,7 @@ def conversions() -> list[Case]:
         make=lambda: values.operands("cvt_s64_s32_of_b64", ("b64",), 128),
     )
     return [
-        *(
-            instruction(f"cvt.{d}.{s}", f"{d} = {s}")
-            for d, s in (
-                pair.split(".")
-                for pair in (
-                    "u16.u32 u16.u64 u32.u16 u32.u64 u64.u16 u64.u32 s64.s32 s32.s16 s32.s8 u32.u8".split()
-                )
-            )
-        ),
+        *(instruction(f"cvt.{d}.{s}", f"{d} = {s}") for d, s in integers),
         *(
             instruction(f"cvt.sat.{d}.{s}", f"{wide} = {s}")
             for d, s, wide in (("s8", "s32", "s32"), ("u8", "s32", "u32"), ("u16", "s64", "u16"))

@@ -60,7 +60,7 @@ class Golden:
         return set(self._digests)
 
     def results(self, case: Case) -> list[np.ndarray]:
-        """The bits of each result, by thread; KeyError where the case was never recorded as it is."""
+        """The bits of each result, by thread; KeyError where this very case is not recorded."""
         if self._digests.get(case.name) != case.digest:
             raise KeyError(case.name)
         return self._results[case.name]

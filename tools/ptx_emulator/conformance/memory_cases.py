@@ -117,7 +117,8 @@ ld.shared.v2.b64 {{%d0, %d1}}, [%r0];"""
     forms += [("cg", 16, ""), ("ca", 8, ""), ("cg", 16, ", %p0")]
     names = {", %a2": "_source_size", "": "", ", %p0": "_ignore"}
     return [
-        _case(f"cp_async_{cache}_{size}{names[last]}", body.format(cache=cache, size=size, last=last),
+        _case(f"cp_async_{cache}_{size}{names[last]}",
+              body.format(cache=cache, size=size, last=last),
               "b64 b64 = b64 b64 b32 b32",
               f"cp.async.{cache}.shared.global cp.async.commit_group cp.async.wait_group",
               make=lambda size=size: _copied(size), shared_bytes=512)

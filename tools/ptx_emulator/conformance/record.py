@@ -2,9 +2,11 @@
 
     python3 -m tools.ptx_emulator.conformance.record FOLDER [DRIVER]
 
-Writes FOLDER/<gpu>_sm<sm>.txt, to be moved to ../tests/golden. Cases for newer GPUs are left out; a
-case that does not run is printed and left out. DRIVER is libcuda.so.1; the emulator's library is for
-trying the way out.
+It needs cuda_driver.py and conformance/ of tools/ptx_emulator, Python 3.10, NumPy and the GPU's
+driver, but no toolkit: a Jetson will do. It writes FOLDER/<gpu>_sm<sm>.txt, to be moved to
+tools/ptx_emulator/tests/golden, where conformance_test finds it. Cases for newer GPUs are left out;
+a case that fails is printed and left out. DRIVER is libcuda.so.1 by default; with the path of
+libptx_emulator_cuda.so the way is tried out without a GPU.
 """
 
 from __future__ import annotations
@@ -49,4 +51,5 @@ def record(folder: pathlib.Path, driver_path: str) -> int:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    sys.exit(1 if record(pathlib.Path(sys.argv[1]), (sys.argv + ["libcuda.so.1"])[2]) else 0)
+    driver_path = sys.argv[2] if len(sys.argv) == 3 else "libcuda.so.1"
+    sys.exit(1 if record(pathlib.Path(sys.argv[1]), driver_path) else 0)

@@ -159,7 +159,8 @@ KINDS: dict[str, Kind] = {
     "around_f16": Kind("b32", _F32 + _F16_EDGES, _draw_around_f16),
     "around_integer": Kind("b32", _F32 + _INTEGER_EDGES, _draw_around_integer),
     "exponent": Kind("b32", _F32 + tuple(map(f32, _EXPONENTS)), _between(-152, 129)),
-    "angle": Kind("b32", tuple(map(f32, (0.0, -0.0, 1.5707964, -3.1415927))), _between(-6.28, 6.28)),
+    "angle": Kind("b32", tuple(map(f32, (0.0, -0.0, 1.5707964, -3.1415927))),
+                  _between(-6.28, 6.28)),
     "positive": Kind("b32", _F32, lambda rng: rng.randint(1, 0x7F7FFFFF)),
 }  # fmt: skip
 

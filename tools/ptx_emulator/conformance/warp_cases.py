@@ -18,7 +18,7 @@ def shuffles() -> list[Case]:
 
 
 def _agreeing(name: str, kind: str, threads: int = 32) -> np.ndarray:
-    """Groups of threads that agree on the first edge, on the second, all but one, and not at all."""
+    """Groups of threads that agree on the first edge, on the second, all but one, or not at all."""
     rows = values.operands(name, (kind,), 8 * threads)
     first, second = values.KINDS[kind].edges[:2]
     groups = rows.reshape(8, threads)

@@ -6,6 +6,7 @@ To run one case: bazel test //tools/ptx_emulator/tests:conformance_test --test_a
 from __future__ import annotations
 
 import pathlib
+
 import numpy as np
 import pytest
 
