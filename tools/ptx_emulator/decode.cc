@@ -122,10 +122,11 @@ void decode_grid_control(Decoder& decoder) {
   if (!decoder.statement().has("launch_dependents") && !decoder.statement().has("wait")) {
     decoder.unsupported();
   }
-  const int sm = decoder.builder().sm();
-  if (sm < 90) {
-    decoder.fail(std::string(decoder.statement().opcode) +
-                 " needs sm_90 or higher, the target is sm_" + std::to_string(sm));
+  constexpr int kLeast = 90;  // PTX ISA, griddepcontrol: Target ISA Notes
+  const int target = decoder.builder().sm();
+  if (target < kLeast) {
+    decoder.fail(std::string(decoder.statement().opcode) + " needs sm_" + std::to_string(kLeast) +
+                 " or higher, the target is sm_" + std::to_string(target));
   }
   decode_nothing(decoder);
 }

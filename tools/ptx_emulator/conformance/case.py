@@ -29,7 +29,12 @@ class Bound:
     ulps: int = 0
     relative: float = 0.0
     absolute: float = 0.0
-    source: str = "the ISA defines every bit"
+    source: str = "every bit as recorded"
+
+    def __str__(self) -> str:
+        if self.exact:
+            return self.source
+        return f"{self.ulps} ulps, {self.relative:.3g} of it or {self.absolute:.3g} ({self.source})"
 
     @property
     def exact(self) -> bool:

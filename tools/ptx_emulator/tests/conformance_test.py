@@ -60,7 +60,7 @@ def test_emulator_answers_as_the_gpu(golden: Golden, case: Case) -> None:
         assert excess[thread] == 0, (
             f"{np.count_nonzero(excess)} of {len(got)} threads differ in result {i}, "
             f"worst thread {thread}: operands {[hex(int(x)) for x in case.operands[thread]]}, "
-            f"{golden.about.gpu} {expected[thread]:#x}, emulator {got[thread]:#x}; bound "
+            f"{golden.about.gpu} {expected[thread]:#x}, emulator {got[thread]:#x}; allowed is "
             f"{case.bound}; rerun with --test_arg=-k{case.name}"
         )
 
