@@ -88,11 +88,18 @@ uint32_t permute(uint32_t a, uint32_t b, uint32_t selector) {
   return result;
 }
 
+// Positions and lengths above 255 are outside of what the ISA defines. GPUs take the low byte for
+// 32 bits, and clamp for 64.
+template <class T>
+uint32_t field_amount(uint32_t amount) {
+  if (kBits<T> == 32) return amount & 0xff;
+  return amount < 0xff ? amount : 0xff;
+}
 template <class T>
 T extract_field(T a, uint32_t position, uint32_t length) {
   constexpr uint32_t bits = kBits<T>;
-  position &= 0xff;
-  length &= 0xff;
+  position = field_amount<T>(position);
+  length = field_amount<T>(length);
   if (length == 0) return 0;
   // Beyond the top the field continues with the sign, or with zeros.
   const uint32_t last = position + length - 1 < bits - 1 ? position + length - 1 : bits - 1;
@@ -110,8 +117,8 @@ T extract_field(T a, uint32_t position, uint32_t length) {
 template <class T>
 T insert_field(T field, T base, uint32_t position, uint32_t length) {
   constexpr uint32_t bits = kBits<T>;
-  position &= 0xff;
-  length &= 0xff;
+  position = field_amount<T>(position);
+  length = field_amount<T>(length);
   if (position >= bits) return base;
   const T ones = length >= bits ? ~T{0} : (T{1} << length) - 1;
   const T mask = ones << position;

@@ -1,7 +1,8 @@
 // cvt: conversions between integers and floating point types of all widths.
 //
 // An integer destination may sit in a register wider than its type, which then takes the sign or
-// zeros: such entries have the width letter of the register behind a slash ("cvt.s16.s8/w").
+// zeros: such entries have the width letter of the register behind a slash ("cvt.s16.s8/w"), and
+// one more where the source is the low part of a 64-bit register ("cvt.s64.s32/dd").
 #include <cmath>
 #include <limits>
 #include <string>
@@ -33,6 +34,11 @@ template <class R, class D, class S>
 R convert_integer(S value) {
   return static_cast<R>(static_cast<D>(value));
 }
+// The low bits of a register that is wider than S.
+template <class R, class D, class S>
+R convert_low_integer(uint64_t value) {
+  return convert_integer<R, D, S>(static_cast<S>(value));
+}
 template <class R, class D, class S>
 R saturate_integer(S value) {
   return static_cast<R>(clamp_integer<D, S>(value));
@@ -60,7 +66,14 @@ T round_integral(T value) {
   return value;
 }
 
-// Out of range gives the nearest limit, NaN gives 0.
+// NaN becomes 0, or the top bit alone where 64 bits take part (PTX ISA, cvt).
+template <class D, class Float>
+constexpr D integer_of_nan() {
+  constexpr bool wide = sizeof(D) == 8 || sizeof(Float) == 8;
+  return wide ? static_cast<D>(uint64_t{1} << (8 * sizeof(D) - 1)) : D{0};
+}
+
+// Out of range gives the nearest limit.
 template <class R, class D, class S, Rounding kMode, bool kFlush>
 R float_to_integer(S source) {
   auto value = to_float(source);
@@ -70,7 +83,7 @@ R float_to_integer(S source) {
   using Float = decltype(value);
   // 2^(bits) of D's range is exact in floating point, its maximum is not.
   const Float above = std::ldexp(Float{1}, Limits::digits);
-  if (value != value) return 0;
+  if (value != value) return static_cast<R>(integer_of_nan<D, Float>());
   if (value >= above) return static_cast<R>(Limits::max());
   if (value < static_cast<Float>(Limits::min())) return static_cast<R>(Limits::min());
   return static_cast<R>(static_cast<D>(value));
@@ -102,18 +115,13 @@ float widen_bfloat(uint16_t a) { return bfloat_to_float(a); }
 double widen_half_to_double(uint16_t a) { return half_to_float(a); }
 double widen_float(float a) { return a; }
 float narrow_double(double a) { return static_cast<float>(a); }
-float narrow_double_zero(double a) {
-  const float nearest = static_cast<float>(a);
-  return std::fabs(static_cast<double>(nearest)) > std::fabs(a) ? std::nextafter(nearest, 0.0f)
-                                                                : nearest;
-}
 uint16_t float_to_half_zero(float a) {
   const uint16_t nearest = float_to_half(a);
   const bool away = std::fabs(half_to_float(nearest)) > std::fabs(a);
   return static_cast<uint16_t>(nearest - (away ? 1 : 0));
 }
 uint16_t float_to_bfloat_zero(float a) {
-  return a != a ? 0x7fff : static_cast<uint16_t>(bit_cast<uint32_t>(a) >> 16);
+  return a != a ? kCanonicalNan16 : static_cast<uint16_t>(bit_cast<uint32_t>(a) >> 16);
 }
 float identity(float a) { return a; }
 float saturate(float a) { return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f; }
@@ -156,6 +164,9 @@ std::string wide_suffix() {
 template <class R, class D, class S>
 void add_integer_in(OpTable& table, const std::string& types) {
   table.add<convert_integer<R, D, S>>("cvt." + types + wide_suffix<R>());
+  if constexpr (sizeof(S) < 8) {
+    table.add<convert_low_integer<R, D, S>>("cvt." + types + wide_suffix<R>() + "d");
+  }
   table.add<saturate_integer<R, D, S>>("cvt.sat." + types + wide_suffix<R>());
 }
 
@@ -254,7 +265,7 @@ void add_convert_ops(OpTable& table) {
   table.add<widen_half_to_double>("cvt.f64.f16");
   table.add<widen_float>("cvt.f64.f32");
   table.add<narrow_double>("cvt.rn.f32.f64");
-  table.add<narrow_double_zero>("cvt.rz.f32.f64");
+  table.add<double_to_float_zero>("cvt.rz.f32.f64");
   table.add<double_to_half>("cvt.rn.f16.f64");
   table.add<saturate>("cvt.sat.f32.f32");
   table.add<flush_subnormal>("cvt.ftz.f32.f32");

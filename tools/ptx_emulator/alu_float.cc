@@ -1,5 +1,5 @@
 // f32 and f64 arithmetic. The .approx functions are computed to full float accuracy: the emulator
-// does not reproduce the ULPs of the hardware's tables, nor the payload of a NaN.
+// does not reproduce the ULPs of the hardware's tables.
 #include <cmath>
 #include <string>
 
@@ -61,8 +61,8 @@ float sine(float a) { return std::sin(a); }
 float cosine(float a) { return std::cos(a); }
 float hyperbolic_tangent(float a) { return std::tanh(a); }
 
-uint32_t negate32(uint32_t a) { return a ^ 0x80000000u; }
-uint32_t absolute32(uint32_t a) { return a & 0x7fffffffu; }
+float negate(float a) { return -a; }
+float absolute(float a) { return std::fabs(a); }
 uint64_t negate64(uint64_t a) { return a ^ (uint64_t{1} << 63); }
 uint64_t absolute64(uint64_t a) { return a & ~(uint64_t{1} << 63); }
 uint32_t copy_sign(uint32_t sign, uint32_t magnitude) {
@@ -155,10 +155,8 @@ void add_float_ops(OpTable& table) {
   table.add<maximum_nan>("max.NaN.f32");
   table.add<flushed<minimum_nan, float, float>>("min.ftz.NaN.f32");
   table.add<flushed<maximum_nan, float, float>>("max.ftz.NaN.f32");
-  table.add<negate32>("neg.f32");
-  table.add<negate32>("neg.ftz.f32");
-  table.add<absolute32>("abs.f32");
-  table.add<absolute32>("abs.ftz.f32");
+  add_unary<negate>(table, "neg");
+  add_unary<absolute>(table, "abs");
   table.add<copy_sign>("copysign.f32");
   add_double_ops(table);
 }

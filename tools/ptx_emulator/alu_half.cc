@@ -14,12 +14,12 @@ namespace {
 struct HalfFormat {
   static float widen(uint16_t bits) { return half_to_float(bits); }
   static uint16_t round(float value) { return float_to_half(value); }
-  static constexpr uint16_t kOne = 0x3c00, kInfinity = 0x7c00, kNan = 0x7fff;
+  static constexpr uint16_t kOne = 0x3c00, kInfinity = 0x7c00, kNan = kCanonicalNan16;
 };
 struct BFloatFormat {
   static float widen(uint16_t bits) { return bfloat_to_float(bits); }
   static uint16_t round(float value) { return float_to_bfloat(value); }
-  static constexpr uint16_t kInfinity = 0x7f80, kNan = 0x7fff;
+  static constexpr uint16_t kInfinity = 0x7f80, kNan = kCanonicalNan16;
 };
 
 template <class Format>
@@ -65,8 +65,14 @@ uint16_t maximum_nan(uint16_t a, uint16_t b) {
   return is_nan<Format>(a) || is_nan<Format>(b) ? Format::kNan : maximum<Format>(a, b);
 }
 
-uint16_t negate(uint16_t a) { return a ^ 0x8000; }
-uint16_t absolute(uint16_t a) { return a & 0x7fff; }
+template <class Format>
+uint16_t negate(uint16_t a) {
+  return is_nan<Format>(a) ? Format::kNan : a ^ 0x8000;
+}
+template <class Format>
+uint16_t absolute(uint16_t a) {
+  return is_nan<Format>(a) ? Format::kNan : a & 0x7fff;
+}
 template <class Format>
 uint16_t exponential2(uint16_t a) {
   return Format::round(std::exp2(Format::widen(a)));
@@ -138,8 +144,8 @@ void add_format(OpTable& table, const std::string& type) {
   add_binary<maximum<Format>>(table, "max", type);
   add_binary<minimum_nan<Format>>(table, "min.NaN", type);
   add_binary<maximum_nan<Format>>(table, "max.NaN", type);
-  add_unary<negate>(table, "neg", type);
-  add_unary<absolute>(table, "abs", type);
+  add_unary<negate<Format>>(table, "neg", type);
+  add_unary<absolute<Format>>(table, "abs", type);
   add_unary<hyperbolic_tangent<Format>>(table, "tanh.approx", type);
 }
 

@@ -70,7 +70,7 @@ T divide(T a, T b) {
 }
 template <class T>
 T remainder(T a, T b) {
-  if (b == 0) return a;
+  if (b == 0) return static_cast<T>(-1);
   if (std::is_signed<T>::value && b == static_cast<T>(-1)) return 0;
   return static_cast<T>(a % b);
 }

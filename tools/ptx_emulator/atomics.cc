@@ -53,7 +53,12 @@ uint32_t update_decrement(uint32_t old, uint32_t b, uint32_t) {
   return old == 0 || old > b ? b : old - 1;
 }
 uint32_t update_add_float(uint32_t old, uint32_t b, uint32_t) {
-  return bit_cast<uint32_t>(bit_cast<float>(old) + bit_cast<float>(b));
+  return bit_cast<uint32_t>(canonical(bit_cast<float>(old) + bit_cast<float>(b)));
+}
+// In global memory, subnormal operands and results count as zeros of their sign (PTX ISA, atom).
+uint32_t update_add_flushed(uint32_t old, uint32_t b, uint32_t) {
+  const float sum = flush_subnormal(bit_cast<float>(old)) + flush_subnormal(bit_cast<float>(b));
+  return bit_cast<uint32_t>(canonical(flush_subnormal(sum)));
 }
 uint64_t update_add_double(uint64_t old, uint64_t b, uint64_t) {
   return bit_cast<uint64_t>(bit_cast<double>(old) + bit_cast<double>(b));
@@ -118,8 +123,12 @@ Handler find_integer(std::string_view operation, bool is_signed) {
   return nullptr;
 }
 
-Handler find_atomic(std::string_view operation, std::string_view type) {
-  if (type == "f32") return operation == "add" ? handler<uint32_t, update_add_float>() : nullptr;
+Handler find_atomic(std::string_view operation, std::string_view type, Space space) {
+  if (type == "f32") {
+    if (operation != "add") return nullptr;
+    return space == Space::kShared ? handler<uint32_t, update_add_float>()
+                                   : handler<uint32_t, update_add_flushed>();
+  }
   if (type == "f64") return operation == "add" ? handler<uint64_t, update_add_double>() : nullptr;
   if (operation == "add") {
     if (type == "f16") return handler<uint16_t, update_narrow<add_half>>();
@@ -160,7 +169,7 @@ void decode_atomic(Decoder& decoder) {
     }
   }
   const std::string_view type = decoder.statement().type();
-  instruction.handler = find_atomic(operation, type);
+  instruction.handler = find_atomic(operation, type, instruction.space);
   if (instruction.handler == nullptr) decoder.unsupported();
   const bool returns = parts[0] == "atom";
   const bool compares = operation == "cas";

@@ -89,6 +89,7 @@ class Builder {
   void finish(int line);
 
   const Kernel& kernel() const { return kernel_; }
+  int sm() const { return module_.sm; }
 
  private:
   struct Range {

@@ -209,7 +209,8 @@ class Library:
         self._context = context
         self._image = image + b"\0"
         handle = ctypes.c_void_p()
-        log = ctypes.create_string_buffer(_LOG_BYTES)
+        # Kept: a driver that loads lazily may write to it as late as at a kernel's first use.
+        self._log = log = ctypes.create_string_buffer(_LOG_BYTES)
         options = (ctypes.c_int * 2)(_JIT_ERROR_LOG, _JIT_ERROR_LOG_BYTES)
         values = (ctypes.c_void_p * 2)(ctypes.addressof(log), _LOG_BYTES)
         # A cubin is not compiled: no log, which a driver that loads late would write too late.

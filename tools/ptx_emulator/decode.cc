@@ -55,7 +55,11 @@ void decode_convert(Decoder& decoder) {
   if (spec == nullptr) {
     // An integer result: its handler depends on the width of the register.
     const Width width = decoder.register_width(decoder.operand(0));
-    spec = OpTable::instance().find(opcode + "/" + letter_of_width(width));
+    const std::string entry = opcode + "/" + letter_of_width(width);
+    if (decoder.is_register(decoder.operand(1), Width::k64)) {
+      spec = OpTable::instance().find(entry + "d");
+    }
+    if (spec == nullptr) spec = OpTable::instance().find(entry);
   }
   if (spec == nullptr) decoder.unsupported();
   apply(decoder, *spec, true);
@@ -117,6 +121,12 @@ void decode_nothing(Decoder& decoder) {
 void decode_grid_control(Decoder& decoder) {
   if (!decoder.statement().has("launch_dependents") && !decoder.statement().has("wait")) {
     decoder.unsupported();
+  }
+  constexpr int kLeast = 90;  // PTX ISA, griddepcontrol: Target ISA Notes
+  const int target = decoder.builder().sm();
+  if (target < kLeast) {
+    decoder.fail(std::string(decoder.statement().opcode) + " needs sm_" + std::to_string(kLeast) +
+                 " or higher, the target is sm_" + std::to_string(target));
   }
   decode_nothing(decoder);
 }
@@ -266,6 +276,11 @@ void Decoder::use_address(const Operand& operand, Space space) {
 std::vector<Operand> Decoder::elements(const Operand& operand) const {
   if (operand.kind == Operand::Kind::kVector) return operand.elements;
   return {operand};
+}
+
+bool Decoder::is_register(const Operand& operand, Width width) const {
+  const int reg = operand.kind == Operand::Kind::kName ? builder_.find_register(operand.name) : -1;
+  return reg >= 0 && builder_.width(reg) == width;
 }
 
 Width Decoder::register_width(const Operand& operand) const {

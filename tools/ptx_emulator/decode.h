@@ -54,6 +54,7 @@ class Decoder {
   // The elements of "{a, b}", or the operand itself.
   std::vector<Operand> elements(const Operand& operand) const;
   Width register_width(const Operand& operand) const;
+  bool is_register(const Operand& operand, Width width) const;
   uint64_t number(const Operand& operand) const;
 
  private:

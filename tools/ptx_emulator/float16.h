@@ -18,11 +18,20 @@ inline To bit_cast(From from) {
   return to;
 }
 
+// The NaN that every instruction with a 16-bit or 32-bit floating point result gives.
+inline constexpr uint32_t kCanonicalNan = 0x7fffffffu;
+inline constexpr uint16_t kCanonicalNan16 = 0x7fffu;
+
+inline float canonical(float value) {
+  return value != value ? bit_cast<float>(kCanonicalNan) : value;
+}
+
 inline float half_to_float(uint16_t bits) { return static_cast<float>(bit_cast<_Float16>(bits)); }
 
 // Round to nearest, ties to even; overflow gives infinity.
 inline uint16_t float_to_half(float value) {
-  return bit_cast<uint16_t>(static_cast<_Float16>(value));
+  const uint16_t bits = bit_cast<uint16_t>(static_cast<_Float16>(value));
+  return value != value ? kCanonicalNan16 : bits;
 }
 
 inline float bfloat_to_float(uint16_t bits) {
@@ -32,7 +41,7 @@ inline float bfloat_to_float(uint16_t bits) {
 inline uint16_t float_to_bfloat(float value) {
   const uint32_t bits = bit_cast<uint32_t>(value);
   const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-  return static_cast<uint16_t>(value != value ? 0x7fffu : rounded);
+  return static_cast<uint16_t>(value != value ? kCanonicalNan16 : rounded);
 }
 
 // Rounds towards zero and keeps a sticky last bit (round to odd). A later rounding to at most 22
@@ -44,6 +53,14 @@ inline float double_to_float_odd(double value) {
   const uint32_t inexact = back != value ? 1u : 0u;
   const uint32_t bits = (bit_cast<uint32_t>(nearest) - away) | inexact;
   return value != value ? nearest : bit_cast<float>(bits);
+}
+
+// Rounds towards zero; overflow gives infinity.
+inline float double_to_float_zero(double value) {
+  const float nearest = static_cast<float>(value);
+  const double magnitude = std::fabs(value);
+  const bool away = std::fabs(static_cast<double>(nearest)) > magnitude && magnitude < 0x1p128;
+  return canonical(bit_cast<float>(bit_cast<uint32_t>(nearest) - (away ? 1u : 0u)));
 }
 
 // The product of two 16-bit floats is exact in double; where the sum is not, the addend is at least

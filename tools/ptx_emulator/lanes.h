@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "tools/ptx_emulator/float16.h"
 #include "tools/ptx_emulator/machine.h"
 
 // A destination shares a slot with a source only where both are the same register (see
@@ -41,6 +42,12 @@ struct StoredNarrow {
   static uint32_t put(T value) {
     return static_cast<uint32_t>(static_cast<std::make_unsigned_t<T>>(value));
   }
+};
+template <>
+struct Stored<float> {
+  using type = float;
+  static float get(float stored) { return stored; }
+  static float put(float value) { return canonical(value); }
 };
 template <>
 struct Stored<uint8_t> : StoredNarrow<uint8_t> {};

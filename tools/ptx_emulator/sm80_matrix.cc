@@ -5,27 +5,25 @@
 // 2)], register i of B holds B[2 * pair + {0, 1} + 8 * i][group], and C and D hold C[group + 8 * (i
 // / 2)][2 * pair + i % 2] in element i.
 //
-// Products are added to the accumulator one after the other in rising k with an FP32 fma. The
-// hardware adds several products at once with an internal rounding of its own, so the last bits
-// differ from a real GPU's. An f16 accumulator is rounded once, at the end.
+// An f16 accumulator is added to as if it were FP32 and rounded at the end: never compared with a
+// GPU.
 #include <cstring>
 
 #include "tools/ptx_emulator/decode.h"
 #include "tools/ptx_emulator/float16.h"
 #include "tools/ptx_emulator/machine.h"
+#include "tools/ptx_emulator/tensor_core.h"
 #include "tools/ptx_emulator/warp_memory.h"
 
 namespace ptx_emulator {
 namespace {
 
-constexpr int kRows = 16;      // m of every shape here
-constexpr int kColumns = 8;    // n
-constexpr int kMaxDepth = 16;  // k
-
 struct HalfElement {
+  static constexpr int kLeastExponent = -14;
   static float widen(uint16_t bits) { return half_to_float(bits); }
 };
 struct BFloatElement {
+  static constexpr int kLeastExponent = -126;
   static float widen(uint16_t bits) { return bfloat_to_float(bits); }
 };
 
@@ -38,7 +36,7 @@ void widen_register(Warp& warp, uint16_t slot, float values[2 * kLanes]) {
 }
 
 template <class Element, int kDepth>
-void read_a(Warp& warp, const uint16_t* slots, float a[kRows][kMaxDepth]) {
+void read_a(Warp& warp, const uint16_t* slots, float a[kMmaRows][kMmaMaxDepth]) {
   for (int i = 0; i < kDepth / 4; ++i) {
     float values[2 * kLanes];  // eight rows of eight
     widen_register<Element>(warp, slots[i], values);
@@ -49,12 +47,12 @@ void read_a(Warp& warp, const uint16_t* slots, float a[kRows][kMaxDepth]) {
 }
 
 template <class Element, int kDepth>
-void read_b(Warp& warp, const uint16_t* slots, float b[kMaxDepth][kColumns]) {
+void read_b(Warp& warp, const uint16_t* slots, float b[kMmaMaxDepth][kMmaColumns]) {
   for (int i = 0; i < kDepth / 8; ++i) {
     float values[2 * kLanes];  // eight columns of eight
     widen_register<Element>(warp, slots[i], values);
     for (int k = 0; k < 8; ++k) {
-      for (int column = 0; column < kColumns; ++column)
+      for (int column = 0; column < kMmaColumns; ++column)
         b[8 * i + k][column] = values[8 * column + k];
     }
   }
@@ -63,7 +61,7 @@ void read_b(Warp& warp, const uint16_t* slots, float b[kMaxDepth][kColumns]) {
 // FP32 accumulators: registers 2 h and 2 h + 1 of a lane hold the pair of row group + 8 h.
 struct FloatAccumulator {
   static constexpr int kRegisters = 4;
-  static void read(Warp& warp, const uint16_t* slots, float c[kRows][kColumns]) {
+  static void read(Warp& warp, const uint16_t* slots, float c[kMmaRows][kMmaColumns]) {
     for (int half = 0; half < 2; ++half) {
       const float* const even = warp.lanes<const float>(slots[2 * half]);
       const float* const odd = warp.lanes<const float>(slots[2 * half + 1]);
@@ -74,7 +72,7 @@ struct FloatAccumulator {
       }
     }
   }
-  static void write(Warp& warp, const uint16_t* slots, const float d[kRows][kColumns]) {
+  static void write(Warp& warp, const uint16_t* slots, const float d[kMmaRows][kMmaColumns]) {
     for (int half = 0; half < 2; ++half) {
       float* const even = warp.lanes<float>(slots[2 * half]);
       float* const odd = warp.lanes<float>(slots[2 * half + 1]);
@@ -90,12 +88,12 @@ struct FloatAccumulator {
 // FP16 accumulators: register i holds the pair of row group + 8 * i.
 struct HalfAccumulator {
   static constexpr int kRegisters = 2;
-  static void read(Warp& warp, const uint16_t* slots, float c[kRows][kColumns]) {
+  static void read(Warp& warp, const uint16_t* slots, float c[kMmaRows][kMmaColumns]) {
     for (int i = 0; i < 2; ++i) {
       widen_register<HalfElement>(warp, slots[i], c[8 * i]);
     }
   }
-  static void write(Warp& warp, const uint16_t* slots, const float d[kRows][kColumns]) {
+  static void write(Warp& warp, const uint16_t* slots, const float d[kMmaRows][kMmaColumns]) {
     for (int i = 0; i < 2; ++i) {
       uint32_t* const values = warp.lanes<uint32_t>(slots[i]);
       for (int lane = 0; lane < kLanes; ++lane) {
@@ -114,19 +112,13 @@ void mma(Warp& warp, const Instruction& instruction) {
   constexpr int kA = kDepth / 4;
   constexpr int kB = kDepth / 8;
   const uint16_t* const slots = instruction.operand.data();
-  alignas(64) float a[kRows][kMaxDepth];
-  alignas(64) float b[kMaxDepth][kColumns];
-  alignas(64) float c[kRows][kColumns];
+  alignas(64) float a[kMmaRows][kMmaMaxDepth];
+  alignas(64) float b[kMmaMaxDepth][kMmaColumns];
+  alignas(64) float c[kMmaRows][kMmaColumns];
   read_a<Element, kDepth>(warp, slots + kC, a);
   read_b<Element, kDepth>(warp, slots + kC + kA, b);
   Accumulator::read(warp, slots + kC + kA + kB, c);
-  for (int row = 0; row < kRows; ++row) {
-    for (int k = 0; k < kDepth; ++k) {
-      for (int column = 0; column < kColumns; ++column) {
-        c[row][column] = __builtin_fmaf(a[row][k], b[k][column], c[row][column]);
-      }
-    }
-  }
+  add_products<Element::kLeastExponent, kDepth>(a, b, c);
   Accumulator::write(warp, slots, c);
 }
 

@@ -198,6 +198,7 @@ TEST(FloatsToIntegersClamp) {
   EXPECT_EQ(one("cvt.rzi.u32.f32 %r9, %r0;", 'w', {bits(-5.0f)}), 0ull);
   EXPECT_EQ(one("cvt.rzi.u32.f32 %r9, %r0;", 'w', {bits(kInf)}), 0xffffffffull);
   EXPECT_EQ(one("cvt.rzi.s32.f32 %r9, %r0;", 'w', {bits(std::nanf(""))}), 0ull);
+  EXPECT_EQ(one("cvt.rzi.s64.f32 %d9, %r0;", 'd', {bits(std::nanf(""))}), 1ull << 63);
   EXPECT_EQ(one("cvt.rzi.s8.f32 %r9, %r0;", 'w', {bits(-300.0f)}), 0xffffff80ull);
   EXPECT_EQ(one("cvt.rzi.s64.f32 %d9, %r0;", 'd', {bits(1e30f)}), 0x7fffffffffffffffull);
   EXPECT_EQ(one("cvt.rni.s32.f16 %r9, %h0;", 'w', {0xc100}), uint32_t(-2));  // -2.5

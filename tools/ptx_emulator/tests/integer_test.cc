@@ -106,6 +106,7 @@ TEST(DivisionByZeroAndOverflowAreDefined) {
   EXPECT_EQ(one("rem.s32 %r9, %r0, %r1;", 'w', {uint32_t(-7), 2}), uint32_t(-1));
   EXPECT_EQ(one("rem.s64 %d9, %d0, %d1;", 'd', {1ull << 63, uint64_t(-1)}), 0ull);
   EXPECT_EQ(one("rem.u32 %r9, %r0, %r1;", 'w', {17, 5}), 2ull);
+  EXPECT_EQ(one("rem.s32 %r9, %r0, %r1;", 'w', {17, 0}), 0xffffffffull);
 }
 
 TEST(MinMaxAbsNeg) {
@@ -136,6 +137,13 @@ TEST(Lop3TakesTheTruthTableOfAConstant) {
   EXPECT_EQ(one("lop3.b32 %r9, %r0, %r1, %r2, 0xF0;", 'w', {a, b, c}), a);
 }
 
+TEST(ConversionsReadTheLowBitsOfWideRegisters) {
+  const uint64_t wide = 0x1234567880009abc;
+  EXPECT_EQ(one("cvt.s64.s32 %d9, %d0;", 'd', {wide}), 0xffffffff80009abcull);
+  EXPECT_EQ(one("cvt.u32.u16 %r9, %d0;", 'w', {wide}), 0x9abcull);
+  EXPECT_EQ(one("cvt.s32.s8 %r9, %d0;", 'w', {wide}), 0xffffffbcull);
+}
+
 TEST(PermuteAndBitFields) {
   EXPECT_EQ(one("prmt.b32 %r9, %r0, %r1, 0x7531;", 'w', {0x33221100, 0x77665544}), 0x77553311ull);
   EXPECT_EQ(one("prmt.b32 %r9, %r0, %r1, 0x00C8;", 'w', {0x00000080, 0x0000007f}), 0x808000ffull);
@@ -145,6 +153,8 @@ TEST(PermuteAndBitFields) {
   EXPECT_EQ(one("bfe.u32 %r9, %r0, 0, 32;", 'w', {0x80000001}), 0x80000001ull);
   EXPECT_EQ(one("bfi.b32 %r9, %r0, %r1, 8, 4;", 'w', {0xff, 0}), 0xf00ull);
   EXPECT_EQ(one("bfi.b32 %r9, %r0, %r1, 40, 4;", 'w', {0xff, 9}), 9ull);
+  EXPECT_EQ(one("bfe.u32 %r9, %r0, 260, 8;", 'w', {0xabcdef12}), 0xf1ull);
+  EXPECT_EQ(one("bfe.u64 %d9, %d0, 256, 8;", 'd', {0xabcdef12}), 0ull);
 }
 
 TEST(CountsAndReversals) {

@@ -1,0 +1,41 @@
+"""THE table of conformance cases, and the opcodes of our kernels that need none."""
+
+from __future__ import annotations
+
+from tools.ptx_emulator.conformance import (
+    arithmetic_cases,
+    matrix_cases,
+    memory_cases,
+    warp_cases,
+)
+
+CASES = [
+    *arithmetic_cases.integers(),
+    *arithmetic_cases.bits(),
+    *arithmetic_cases.floats(),
+    *arithmetic_cases.halves(),
+    *arithmetic_cases.comparisons(),
+    *arithmetic_cases.conversions(),
+    *memory_cases.loads(),
+    *memory_cases.stores(),
+    *memory_cases.shared(),
+    *memory_cases.asynchronous_copies(),
+    *memory_cases.atomics(),
+    *memory_cases.packed_moves(),
+    *matrix_cases.ldmatrix(),
+    *matrix_cases.mma(),
+    *warp_cases.shuffles(),
+    *warp_cases.votes(),
+    *warp_cases.barriers(),
+    *warp_cases.grid_control(),
+]
+
+# Opcode -> why it has no case of its own.
+UNCOVERED = {
+    "bra": "control flow",
+    "bra.uni": "control flow",
+    "ret": "control flow, ends every case",
+    "cvta.to.global.u64": "address, in every case",
+    "ld.param.u64": "address, in every case",
+    **{f"mov.{kind}": "copies a register" for kind in ("b16", "f32", "pred", "u16", "u32", "u64")},
+}
