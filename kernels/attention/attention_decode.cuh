@@ -1,18 +1,23 @@
 // Attention of few tokens to many slots: decode, and trees of draft tokens. The Q heads that share
 // a KV head are rows of one tile, so that K and V are read once for all of them, and CTAs split the
-// KV range, so that a single sequence fills the GPU.
+// KV range, so that a single sequence fills the GPU. The same kernel turns Q and the new K by RoPE
+// and writes the cache: no CTA waits for another, as new K and V come from the packed QKV.
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_merge.cuh"
 #include "kernels/attention/attention_params.h"
 #include "kernels/attention/attention_partials.cuh"
+#include "kernels/attention/attention_rope.cuh"
 #include "kernels/attention/attention_softmax.cuh"
 #include "kernels/attention/attention_store.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/attention/attention_visibility.cuh"
 #include "kernels/fixed_width_types.h"
+#include "kernels/ptx/cp_async.cuh"
+#include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/shared_address.cuh"
+#include "kernels/ptx/st_shared.cuh"
 
 namespace edge_llm {
 
@@ -36,10 +41,12 @@ struct DecodeRows {
 
   __device__ __forceinline__ bool exists(int row) const { return first + row < count; }
   __device__ __forceinline__ int token(int row) const { return (first + row) / group; }
+  __device__ __forceinline__ int head(int row) const {
+    return kv_head * group + (first + row) - token(row) * group;
+  }
   __device__ __forceinline__ int64_t head_index(const AttentionParams& params, int batch,
                                                 int row) const {
-    const int head = (first + row) - token(row) * group;
-    return q_head_index(params, batch, token(row), kv_head * group + head);
+    return q_head_index(params, batch, token(row), head(row));
   }
 };
 
@@ -57,6 +64,38 @@ struct DecodeRange {
   }
 };
 
+// As load_k_v, where a tile has slots of new tokens: these come from the packed QKV. `token` is
+// that of the tile's first slot, negative for an older one, and valid(token) says which have K and
+// V.
+template <class Tile, class Valid>
+__device__ __forceinline__ void load_new_k_v(const AttentionParams& params, const AttentionRow& row,
+                                             int kv_head, uint32_t stage, const KvHeads& tile,
+                                             int first_token, bool write_cache,
+                                             const Valid& valid) {
+  const int k_head = params.num_q_heads + kv_head;
+  for_each_chunk<Tile, Tile::kTileKv, 1>([&](int slot, int chunk) {
+    const int offset = slot * Tile::kHeadBytes + chunk * 16;
+    const uint32_t target = stage + head_offset<Tile>(slot, chunk);
+    const int token = first_token + slot;
+    if (token < 0 || !valid(token)) {
+      ptx::cp_async_cg_16(target, tile.k + offset, token < 0);
+      ptx::cp_async_cg_16(target + Tile::kKvBytes, tile.v + offset, token < 0);
+      return;
+    }
+    const float* angles = rope_angles(params, row.batch, token_position(params, row, token));
+    const uint16_t* packed_k = packed_head(params, row.batch, token, k_head);
+    const uint16_t* packed_v = packed_head(params, row.batch, token, k_head + params.num_kv_heads);
+    const uint4 k = turned_chunk(packed_k, angles, params.rotary_size, chunk);
+    const uint4 v = packed_chunk(packed_v, chunk);
+    ptx::st_shared_v4(target, k);
+    ptx::st_shared_v4(target + Tile::kKvBytes, v);
+    if (write_cache) {
+      *reinterpret_cast<uint4*>(tile.k + offset) = k;
+      *reinterpret_cast<uint4*>(tile.v + offset) = v;
+    }
+  });
+}
+
 // Grid: (tiles of rows * num_kv_heads, splits, batch). Without splits the output is written, else
 // the partial results of blockIdx.y.
 template <class Tile>
@@ -64,6 +103,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   extern __shared__ __align__(128) unsigned char shared_tiles[];
   auto& visibility =
       *reinterpret_cast<typename Tile::Visibility*>(shared_tiles + Tile::kVisibilityOffset);
+  ptx::griddepcontrol_launch_dependents();
   const AttentionWarp<Tile> warp;
   const AttentionRow row = attention_row(params, blockIdx.z);
 
@@ -77,16 +117,25 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   find_visible_tokens(params, row, [&](int tile_row) { return rows.token(tile_row); }, visibility);
   __syncthreads();
 
-  const auto q_source = [&](int tile_row) {
-    const int64_t index = rows.head_index(params, row.batch, tile_row);
-    return rows.exists(tile_row) ? static_cast<const char*>(params.q) + index * Tile::kHeadBytes
-                                 : nullptr;
+  const auto load_rows = [&](uint32_t q) {
+    load_q<Tile>(params, row, q, [&](int tile_row) -> QRow {
+      return {rows.exists(tile_row) ? rows.token(tile_row) : -1, rows.head(tile_row)};
+    });
   };
-  // An invalid token of a tree leaves its slot as it was.
   const int slots = row.kv_length();
-  const auto valid = [&](int slot) {
-    const int token = slot - row.first_slot;
-    return slot < slots && (token < 0 || visibility.token_valid(token));
+  const KvHeads cache = kv_heads(params, row.batch, rows.kv_head);
+  const auto load_tile = [&](uint32_t stage, int tile) {
+    const int first_slot = tile * Tile::kTileKv;
+    const KvHeads heads = cache.from(first_slot, Tile::kHeadBytes);
+    const int first_token = first_slot - row.first_slot;
+    if (first_token + Tile::kTileKv <= 0) {
+      load_k_v<Tile>(stage, heads, [](int) { return true; });
+    } else {
+      // An invalid token of a tree leaves its slot as it was.
+      load_new_k_v<Tile>(
+          params, row, rows.kv_head, stage, heads, first_token, rows.first == 0,
+          [&](int token) { return token < row.slots && visibility.token_valid(token); });
+    }
   };
   const auto mask = [&](int tile, AttentionScores<Tile>& scores) {
     // Token of the warp's first slot, negative for an older one.
@@ -112,8 +161,8 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
 
   AttentionSums<Tile> sums;
   const DecodeRange range(slots, Tile::kTileKv, blockIdx.y, params.splits);
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, q_source,
-               kv_heads(params, row.batch, rows.kv_head), valid, mask, sums);
+  attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile,
+               load_rows, load_tile, mask, sums);
   if constexpr (Tile::kWarpsKv > 1) {
     merge_warps<Tile>(reinterpret_cast<float4*>(shared_tiles + Tile::kQBytes), warp, sums);
     if (warp.kv > 0) return;
@@ -127,7 +176,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
       if (!rows.exists(tile_row)) continue;
       const int64_t index = rows.head_index(params, row.batch, tile_row);
       const bool valid = visibility.token_valid(rows.token(tile_row));
-      const float weight = sums.weight[block][half];
+      const float weight = sums.weights[block][2 * half];
       if (params.splits == 1) {
         store_output<Tile>(params.output, index, warp, sums, block, half,
                            output_factor(weight, valid));

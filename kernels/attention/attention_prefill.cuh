@@ -1,5 +1,5 @@
 // Causal attention of many tokens: prefill, and chunks that follow older slots. K and V come
-// straight from the cache, where the rope kernel has put the new ones.
+// straight from the cache, where the append kernel has put the new ones.
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
@@ -8,6 +8,7 @@
 #include "kernels/attention/attention_store.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/fixed_width_types.h"
+#include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/shared_address.cuh"
 
 namespace edge_llm {
@@ -28,11 +29,17 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
   const int newest = row.first_slot + first_token;                 // slot of the tile's first token
   const int slots = tokens > 0 ? newest + tokens : 0;
 
-  const auto q_source = [&](int token) {
-    const int64_t index = q_head_index(params, row.batch, first_token + token, head);
-    return token < tokens ? static_cast<const char*>(params.q) + index * Tile::kHeadBytes : nullptr;
+  const auto load_rows = [&](uint32_t q) {
+    load_q<Tile>(params, row, q, [&](int token) -> QRow {
+      return {token < tokens ? first_token + token : -1, head};
+    });
   };
-  const auto valid = [&](int slot) { return slot < slots; };
+  const KvHeads cache = kv_heads(params, row.batch, kv_head);
+  const auto load_tile = [&](uint32_t stage, int tile) {
+    const int first_slot = tile * Tile::kTileKv;
+    load_k_v<Tile>(stage, cache.from(first_slot, Tile::kHeadBytes),
+                   [&](int slot) { return first_slot + slot < slots; });
+  };
   const auto mask = [&](int tile, AttentionScores<Tile>& scores) {
     const int first_slot = tile * Tile::kTileKv;
     if (first_slot + Tile::kTileKv <= newest + warp.m + 1) return;  // all rows see all of it
@@ -55,8 +62,8 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
 
   AttentionSums<Tile> sums;
   const int tiles = (slots + Tile::kTileKv - 1) / Tile::kTileKv;
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, q_source,
-               kv_heads(params, row.batch, kv_head), valid, mask, sums);
+  ptx::griddepcontrol_wait();  // for the append kernel
+  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, load_rows, load_tile, mask, sums);
 
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
@@ -65,7 +72,7 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
       const int token = warp.row(block, half);
       if (first_token + token >= params.q_len) continue;
       const int64_t index = q_head_index(params, row.batch, first_token + token, head);
-      const float factor = output_factor(sums.weight[block][half], token < tokens);
+      const float factor = output_factor(sums.weights[block][2 * half], token < tokens);
       store_output<Tile>(params.output, index, warp, sums, block, half, factor);
     }
   }

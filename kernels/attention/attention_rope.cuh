@@ -1,5 +1,4 @@
-// The first of the attention kernels: turns Q and K by RoPE. Q goes to the workspace, K and V of
-// the valid tokens to their slots of the cache. The packed QKV stays as it is.
+// RoPE of the heads of the packed QKV, in chunks of eight values: what one thread moves.
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
@@ -9,69 +8,91 @@
 
 namespace edge_llm {
 
-constexpr int kChunkValues = 8;  // FP16 values of 16 bytes, what a thread moves
+constexpr int kChunkValues = 8;  // FP16 values of 16 bytes
 
-// One value of the rotated head: pairs (i, i + rotary_size / 2) turn, the rest passes through.
-__device__ __forceinline__ float rotated(const uint16_t* head, const float* cos_sin,
-                                         int rotary_size, int dim) {
+// A head of a token in the packed QKV: Q heads, then K heads, then V heads.
+__device__ __forceinline__ const uint16_t* packed_head(const AttentionParams& params, int batch,
+                                                       int token, int head) {
+  const int heads = params.num_q_heads + 2 * params.num_kv_heads;
+  const int64_t index = (static_cast<int64_t>(batch) * params.q_len + token) * heads + head;
+  return static_cast<const uint16_t*>(params.qkv) + index * params.head_size;
+}
+
+// The cosines, then the sines of a position.
+__device__ __forceinline__ const float* rope_angles(const AttentionParams& params, int batch,
+                                                    int position) {
+  const int64_t table = params.rope_rows == 1 ? 0 : batch;
+  return params.rope_cos_sin + (table * params.rope_positions + position) * params.rotary_size;
+}
+
+__device__ __forceinline__ uint4 packed_chunk(const uint16_t* head, int chunk) {
+  return *reinterpret_cast<const uint4*>(head + chunk * kChunkValues);
+}
+
+struct RopeChunk {
+  float values[kChunkValues];
+
+  __device__ __forceinline__ uint4 rounded() const {
+    return {ptx::cvt_f16x2_f32(values[0], values[1]), ptx::cvt_f16x2_f32(values[2], values[3]),
+            ptx::cvt_f16x2_f32(values[4], values[5]), ptx::cvt_f16x2_f32(values[6], values[7])};
+  }
+};
+
+__device__ __forceinline__ RopeChunk widened(const uint4& chunk) {
+  const uint32_t words[] = {chunk.x, chunk.y, chunk.z, chunk.w};
+  RopeChunk wide;
+#pragma unroll
+  for (int i = 0; i < kChunkValues; ++i) {
+    wide.values[i] = ptx::cvt_f32_f16(static_cast<uint16_t>(words[i / 2] >> (i % 2 * 16)));
+  }
+  return wide;
+}
+
+__device__ __forceinline__ RopeChunk angles_chunk(const float* angles) {
+  const float4 low = reinterpret_cast<const float4*>(angles)[0];
+  const float4 high = reinterpret_cast<const float4*>(angles)[1];
+  return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
+}
+
+// One value of the turned head: pairs (i, i + rotary_size / 2) turn, the rest passes through.
+__device__ __forceinline__ float turned_value(const uint16_t* head, const float* angles,
+                                              int rotary_size, int dim) {
   const int half = rotary_size / 2;
   const float value = ptx::cvt_f32_f16(head[dim]);
   if (dim >= rotary_size) return value;
   const int pair = dim < half ? dim : dim - half;
   const float other = ptx::cvt_f32_f16(head[dim < half ? dim + half : pair]);
-  const float sine = cos_sin[half + pair];
-  return value * cos_sin[pair] + other * (dim < half ? -sine : sine);
+  const float sine = angles[half + pair];
+  return value * angles[pair] + other * (dim < half ? -sine : sine);
 }
 
-// Grid: (chunks of a row / threads, batch). Chunks of a token are neighbours, so that the heads of
-// a token find its cosines in L1.
-__device__ __forceinline__ void attention_rope(const AttentionParams& params) {
-  const int head_chunks = params.head_size / kChunkValues;
-  const int heads = params.num_q_heads + 2 * params.num_kv_heads;
-  const unsigned item = blockIdx.x * blockDim.x + threadIdx.x;
-  const int token = item / (heads * head_chunks);
-  if (token >= params.q_len) return;
-  const int in_token = item - token * (heads * head_chunks);
-  const int head = in_token / head_chunks;
-  const int dim = (in_token - head * head_chunks) * kChunkValues;
-
-  const AttentionRow row = attention_row(params, blockIdx.y);
-  const int position = token_position(params, row, token);
-  const int kv_head = head - params.num_q_heads;  // K heads, then V heads
-  if (position < 0 && kv_head >= 0) return;
-
-  uint4 values = {0, 0, 0, 0};
-  if (position >= 0) {
-    const int64_t qkv_head =
-        (static_cast<int64_t>(row.batch) * params.q_len + token) * heads + head;
-    const uint16_t* source = static_cast<const uint16_t*>(params.qkv) + qkv_head * params.head_size;
-    if (dim >= params.rotary_size || kv_head >= params.num_kv_heads) {
-      values = *reinterpret_cast<const uint4*>(source + dim);
-    } else {
-      const int64_t table = params.rope_rows == 1 ? 0 : row.batch;
-      const float* cos_sin =
-          params.rope_cos_sin + (table * params.rope_positions + position) * params.rotary_size;
-      float turned[kChunkValues];
+// A chunk of a head, turned by the angles of its position, as FP16.
+__device__ __forceinline__ uint4 turned_chunk(const uint16_t* head, const float* angles,
+                                              int rotary_size, int chunk) {
+  const int dim = chunk * kChunkValues;
+  const uint4 packed = packed_chunk(head, chunk);
+  if (dim >= rotary_size) return packed;
+  RopeChunk turned;
+  const int half = rotary_size / 2;
+  if (half % kChunkValues == 0) {  // the other values of the pairs are a chunk too
+    const bool first = dim < half;
+    const int pair = first ? dim : dim - half;
+    const RopeChunk value = widened(packed);
+    const RopeChunk other = widened(packed_chunk(head, (first ? dim + half : pair) / kChunkValues));
+    const RopeChunk cosine = angles_chunk(angles + pair);
+    const RopeChunk sine = angles_chunk(angles + half + pair);
 #pragma unroll
-      for (int i = 0; i < kChunkValues; ++i) {
-        turned[i] = rotated(source, cos_sin, params.rotary_size, dim + i);
-      }
-      values = {ptx::cvt_f16x2_f32(turned[0], turned[1]), ptx::cvt_f16x2_f32(turned[2], turned[3]),
-                ptx::cvt_f16x2_f32(turned[4], turned[5]), ptx::cvt_f16x2_f32(turned[6], turned[7])};
+    for (int i = 0; i < kChunkValues; ++i) {
+      const float turn = first ? -sine.values[i] : sine.values[i];
+      turned.values[i] = value.values[i] * cosine.values[i] + other.values[i] * turn;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kChunkValues; ++i) {
+      turned.values[i] = turned_value(head, angles, rotary_size, dim + i);
     }
   }
-
-  char* target;
-  if (kv_head < 0) {
-    target = static_cast<char*>(params.q) +
-             q_head_index(params, row.batch, token, head) * params.head_size * 2;
-  } else {
-    const int k_or_v = kv_head >= params.num_kv_heads;
-    const int64_t slot = row.first_slot + token;
-    target = cache_head(params, row.batch, k_or_v, kv_head - k_or_v * params.num_kv_heads) +
-             slot * params.head_size * 2;
-  }
-  *reinterpret_cast<uint4*>(target + dim * 2) = values;
+  return turned.rounded();
 }
 
 }  // namespace edge_llm

@@ -2,7 +2,6 @@
 // stay in registers, and sums are rescaled whenever the largest score of a row grows.
 #pragma once
 
-#include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/cp_async.cuh"
@@ -39,10 +38,10 @@ using AttentionWeights = uint32_t[Tile::kBlocksM][Tile::kWarpKv / 16][4];
 template <class Tile>
 struct AttentionSums {
   float output[Tile::kBlocksM][Tile::kHeadSize / 8][4];  // sum of weight * V
-  float weight[Tile::kBlocksM][2];                       // sum of weights, of this lane's slots
+  float weights[Tile::kBlocksM][4];                      // the same of a V that is 1 everywhere
   float maximum[Tile::kBlocksM][2];                      // largest score, of the warp's slots
 
-  __device__ __forceinline__ AttentionSums() : output{}, weight{} {
+  __device__ __forceinline__ AttentionSums() : output{}, weights{} {
 #pragma unroll
     for (int block = 0; block < Tile::kBlocksM; ++block) {
       maximum[block][0] = maximum[block][1] = masked_score();
@@ -85,11 +84,6 @@ __device__ __forceinline__ float quad_max(float value) {
   return fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
-__device__ __forceinline__ float quad_sum(float value) {
-  value += __shfl_xor_sync(0xffffffffu, value, 1);
-  return value + __shfl_xor_sync(0xffffffffu, value, 2);
-}
-
 // Turns the scores of a tile into weights, and rescales the sums to the new maximum.
 template <class Tile>
 __device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<Tile>& scores,
@@ -108,8 +102,8 @@ __device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<
       maximum = quad_max(maximum);
       const float rescale = softmax_weight(sums.maximum[block][half], maximum, scale);
       sums.maximum[block][half] = maximum;
-      float& weight = sums.weight[block][half];
-      weight *= rescale;
+      sums.weights[block][2 * half] *= rescale;
+      sums.weights[block][2 * half + 1] *= rescale;
 #pragma unroll
       for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
         sums.output[block][dims][2 * half] *= rescale;
@@ -120,24 +114,29 @@ __device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<
         const float* score = &scores[block][slots][2 * half];
         const float first = softmax_weight(score[0], maximum, scale);
         const float second = softmax_weight(score[1], maximum, scale);
-        weight += first + second;
         weights[block][slots / 2][slots % 2 * 2 + half] = ptx::cvt_f16x2_f32(first, second);
       }
     }
   }
 }
 
-// sums.output += weights * V of one tile.
+// sums.output += weights * V of one tile. The sum of weights is another column of V: that of the
+// same rounded weights, so that rounding does not scale the output.
 template <class Tile>
 __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWarp<Tile>& warp,
                                                    const AttentionWeights<Tile>& weights,
                                                    AttentionSums<Tile>& sums) {
+  constexpr uint32_t kOnes = 0x3c003c00;  // two FP16
   const int row = warp.lane % 8;
   const int matrix = warp.lane / 8;
   const uint32_t v_lane =
       v + head_offset<Tile>(warp.kv * Tile::kWarpKv + 8 * (matrix % 2) + row, matrix / 2);
 #pragma unroll
   for (int step = 0; step < Tile::kWarpKv / 16; ++step) {
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocksM; ++block) {
+      ptx::mma_m16n8k16(sums.weights[block], weights[block][step], kOnes, kOnes);
+    }
 #pragma unroll
     for (int pair = 0; pair < Tile::kHeadSize / 16; ++pair) {
       uint32_t b[4];  // V of 16 dimensions
@@ -151,40 +150,35 @@ __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWa
   }
 }
 
-// Attends to the tiles [first_tile, last_tile) of the KV range. q_source(row) is the head of a row
-// of Q, null for zeros; valid(slot) says whether a slot may be read; mask(tile, scores) masks the
-// scores of a tile.
-template <class Tile, class QSource, class Valid, class Mask>
+// Attends to the tiles [first_tile, last_tile) of the KV range. load_q(shared address) and
+// load_k_v(stage's shared address, tile) fill shared memory, with cp.async or not; mask(tile,
+// scores) masks the scores of a tile.
+template <class Tile, class LoadQ, class LoadKv, class Mask>
 __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile>& warp,
-                                       int first_tile, int last_tile, const QSource& q_source,
-                                       const KvHeads& heads, const Valid& valid, const Mask& mask,
+                                       int first_tile, int last_tile, const LoadQ& load_q,
+                                       const LoadKv& load_k_v, const Mask& mask,
                                        AttentionSums<Tile>& sums) {
+  constexpr int kAhead = Tile::kStages - 1;  // tiles that load while one is in use
   const uint32_t stages = shared + Tile::kQBytes;
   const float scale = softmax_scale(Tile::kHeadSize);
-  const auto load = [&](int stage, int tile) {
-    const int64_t offset = static_cast<int64_t>(tile) * Tile::kKvBytes;
-    load_k_v<Tile>(stages + stage * Tile::kStageBytes, heads.k + offset, heads.v + offset,
-                   [&](int slot) { return valid(tile * Tile::kTileKv + slot); });
-  };
-
-  // One commit per tile, even where nothing is left to load: then "all but the newest
-  // kStages - 2 groups have landed" means the same tile in every iteration.
-  if (first_tile < last_tile) load_q<Tile>(shared, q_source);
-#pragma unroll 1
-  for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
-    if (first_tile + stage < last_tile) load(stage, first_tile + stage);
-    ptx::cp_async_commit_group();
-  }
-
-  int stage = 0;
+  int stage = 0, ahead_stage = 0;
 #pragma unroll 1  // one tile is enough work to schedule
-  for (int tile = first_tile; tile < last_tile; ++tile) {
-    ptx::cp_async_wait_group<Tile::kStages - 2>();
-    __syncthreads();  // the tile is there for all, and all have read the stage loaded next
-    const int ahead = tile + Tile::kStages - 1;
-    const int ahead_stage = stage == 0 ? Tile::kStages - 1 : stage - 1;
-    if (ahead < last_tile) load(ahead_stage, ahead);
+  for (int tile = first_tile - kAhead; tile < last_tile; ++tile) {
+    const bool fills = tile < first_tile;  // the pipeline, and attends to nothing yet
+    if (!fills) {
+      ptx::cp_async_wait_group<kAhead - 1>();
+      __syncthreads();  // the tile is there for all, and all have read the stage loaded next
+    }
+    // One commit per tile, even where nothing is left to load: then "all but the newest kAhead - 1
+    // groups have landed" means the same tile in every iteration.
+    if (tile + kAhead < last_tile)
+      load_k_v(stages + ahead_stage * Tile::kStageBytes, tile + kAhead);
     ptx::cp_async_commit_group();
+    ahead_stage = ahead_stage == kAhead ? 0 : ahead_stage + 1;
+    if (fills) {
+      if (tile == first_tile - 1) load_q(shared);  // while the first tiles are on their way
+      continue;
+    }
 
     const uint32_t k = stages + stage * Tile::kStageBytes;
     AttentionScores<Tile> scores = {};
@@ -193,12 +187,7 @@ __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile
     AttentionWeights<Tile> weights;
     softmax_tile<Tile>(scale, scores, weights, sums);
     multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, weights, sums);
-    stage = stage == Tile::kStages - 1 ? 0 : stage + 1;
-  }
-#pragma unroll
-  for (int block = 0; block < Tile::kBlocksM; ++block) {
-    sums.weight[block][0] = quad_sum(sums.weight[block][0]);
-    sums.weight[block][1] = quad_sum(sums.weight[block][1]);
+    stage = stage == kAhead ? 0 : stage + 1;
   }
 }
 

@@ -30,6 +30,13 @@ struct TokenVisibility {
   }
 };
 
+// 32 bits of the tokens that have a slot.
+__device__ __forceinline__ uint32_t tokens_with_slot(const AttentionRow& row, int word) {
+  const int count = row.slots - 32 * word;
+  if (count <= 0) return 0;
+  return count >= 32 ? ~0u : (1u << count) - 1;
+}
+
 // 32 bits of what a token sees: those of the mask, or itself and all before.
 __device__ __forceinline__ uint32_t visible_tokens(const AttentionParams& params,
                                                    const AttentionRow& row, int token, int word) {
@@ -61,8 +68,10 @@ __device__ __forceinline__ void find_visible_tokens(const AttentionParams& param
     const int word = i % kTreeWords;
     const int token = token_of(i / kTreeWords);
     const bool valid = token < params.q_len && visibility.token_valid(token);
-    visibility.rows[i / kTreeWords][word] =
-        valid ? visible_tokens(params, row, token, word) & visibility.valid[word] : 0;
+    visibility.rows[i / kTreeWords][word] = valid ? visible_tokens(params, row, token, word) &
+                                                        visibility.valid[word] &
+                                                        tokens_with_slot(row, word)
+                                                  : 0;
   }
 }
 

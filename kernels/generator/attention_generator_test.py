@@ -40,8 +40,8 @@ def test_derived_facts_of_a_decode() -> None:
         ({"blocks_m": 0}, "blocks_m is 0, less than 1"),
         ({"blocks_m": 2}, "its facts give the name attention_decode_f16_d128_m32"),
         ({"kind": "prefill"}, "warps_kv is 4, not 1"),
-        ({"kind": "paged"}, "kind is paged, not one of prefill, decode, rope, combine"),
-        ({"kind": "rope"}, "its facts are threads, not head_size"),
+        ({"kind": "paged"}, "kind is paged, not one of prefill, decode, append, combine"),
+        ({"kind": "append"}, "its facts are threads, not head_size"),
     ],
 )
 def test_impossible_rows_are_refused(change: dict[str, object], message: str) -> None:
@@ -64,4 +64,4 @@ def test_cpp_tables_hold_the_rows() -> None:
     text = generate.cpp_tables(tables)
     row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 2, 69904}},'
     assert row in text
-    assert '{"attention_rope_f16", AttentionKind::kRope, 0, 0, 0, 256, 4, 0},' in text
+    assert '{"attention_append_f16", AttentionKind::kAppend, 0, 0, 0, 256, 4, 0},' in text

@@ -100,12 +100,12 @@ class Decode(AttentionTile):
 
 
 _TILED = {"prefill": Prefill, "decode": Decode}
-_UNTILED = ("rope", "combine")
+_UNTILED = ("append", "combine")
 
 
 @dataclasses.dataclass(frozen=True)
 class AttentionVariant:
-    """One attention kernel; `tile` is None for rope and combine, which serve every head size."""
+    """One attention kernel; `tile` is None for append and combine, which serve every head size."""
 
     op = "attention"
     params_type = "AttentionParams"
