@@ -19,6 +19,13 @@ void* moved(const void* address, int64_t bytes) {
   return reinterpret_cast<void*>(reinterpret_cast<intptr_t>(address) + bytes);
 }
 
+// As tree_tensors, with slots enough to split the KV range: this takes a workspace.
+Tensors split_tree_tensors(int64_t b, int64_t s, int64_t start_rows, int64_t positions) {
+  Tensors t = tree_tensors(b, s, start_rows, positions);
+  t[1].shape[3] = t[8].shape[3] = 1024;
+  return t;
+}
+
 struct Copy {
   CUdeviceptr to = 0, from = 0;
   size_t bytes = 0;
@@ -192,6 +199,8 @@ TEST(NullAndUnalignedPointersAreRefusedByName) {
       {[](Pointers& p) { p.workspace = nullptr; }, "workspace is a null pointer"},
       {[](Pointers& p) { p.inputs[0] = reinterpret_cast<void*>(0x1008); },
        "PackedQKV is at 0x1008; a multiple of 16 bytes is required"},
+      {[](Pointers& p) { p.inputs[3] = reinterpret_cast<void*>(0x1008); },
+       "RopeCosSin is at 0x1008; a multiple of 16 bytes is required"},
       {[](Pointers& p) { p.inputs[2] = reinterpret_cast<void*>(0x1002); },
        "ContextLengths is at 0x1002; a multiple of 4 bytes is required"},
   };
@@ -201,7 +210,7 @@ TEST(NullAndUnalignedPointersAreRefusedByName) {
     for (const Case& c : cases) {
       Pointers pointers = attention_pointers(true);
       c.spoil(pointers);
-      EXPECT_NE(plugin->enqueue(tree_tensors(2, 5, 2, 5), pointers), 0);
+      EXPECT_NE(plugin->enqueue(split_tree_tensors(2, 5, 2, 5), pointers), 0);
       EXPECT_LAST_ERROR(c.message);
     }
     EXPECT_EQ(work(), before);
@@ -285,9 +294,7 @@ TEST(WorkspaceSufficesForEveryShapeWithinTheMaximum) {
   for (const Interface& layout : all_interfaces(kLibrary)) {
     const auto plugin = created(layout, attention_fields(true));
     const auto workspace = [&](int64_t b, int64_t s, int64_t positions) {
-      Tensors t = tree_tensors(b, s, b, positions);
-      t[1].shape[3] = t[8].shape[3] = 1024;  // slots enough to split
-      return plugin->workspace(t);
+      return plugin->workspace(split_tree_tensors(b, s, b, positions));
     };
     const size_t largest = workspace(4, 200, 60);
     for (int64_t b : {1, 3, 4}) {
