@@ -142,23 +142,30 @@ TEST(OneTypeAndFormatPerPositionWhateverComesLater) {
   }
 }
 
-TEST(EveryRowOfTheModeTableLaunches) {
+// What makes enqueue graph-capturable: it allocates, loads and waits for nothing. Nor does it read
+// device data on the host: the addresses are no memory of this process.
+TEST(EveryModePutsLaunchesAndCopiesOnItsStreamAndCallsNothingElse) {
+  const std::string one = "cuLaunchKernelEx on stream 4711\n", two = one + one;
   struct Case {
     bool tree;
     Tensors tensors;
+    std::string launches;
   };
   const Case cases[] = {
-      {false, attention_tensors(2, 5, 0)}, {false, attention_tensors(2, 5, 2)},
-      {false, attention_tensors(2, 1, 2)}, {true, tree_tensors(2, 5, 0, 1)},
-      {true, tree_tensors(2, 5, 2, 1)},    {true, tree_tensors(2, 5, 2, 5)},
-      {true, tree_tensors(2, 1, 2, 1)},
+      {false, attention_tensors(2, 5, 0), two},    {false, attention_tensors(2, 65, 2), two},
+      {false, attention_tensors(2, 1, 2), one},    {true, tree_tensors(2, 5, 0, 1), two},
+      {true, tree_tensors(2, 65, 2, 1), two},      {true, tree_tensors(2, 5, 2, 5), one},
+      {true, tree_tensors(2, 1, 2, 1), one},       {true, split_tree_tensors(2, 5, 2, 1), two},
+      {true, split_tree_tensors(2, 5, 2, 5), two},
   };
   for (const Interface& layout : all_interfaces(kLibrary)) {
     for (const Case& c : cases) {
       const auto plugin = attached(layout, attention_fields(c.tree));
-      const int before = work();
-      EXPECT_EQ(refusal(*plugin, c.tensors, attention_pointers(c.tree)), "");
-      EXPECT_GT(work(), before);
+      Pointers pointers = attention_pointers(c.tree);
+      EXPECT_EQ(driver_calls_of_enqueue(*plugin, c.tensors, pointers, 4711), c.launches);
+      pointers.outputs[1] = moved(pointers.inputs[1], 1 << 30);
+      EXPECT_EQ(driver_calls_of_enqueue(*plugin, c.tensors, pointers, 4711),
+                "cuMemcpyDtoDAsync on stream 4711\n" + c.launches);
     }
   }
 }
