@@ -119,13 +119,3 @@ def test_tokens_beyond_the_capacity_see_the_others(
     output, _ = case.expected()
     assert output.any(axis=-1).all()
     cases.check(device, case)
-
-
-def test_siblings_do_not_see_each_others_infinity(device: host.Device) -> None:
-    """A weight of 0 times infinity would be NaN."""
-    case = cases.draft_trees(np.full((1, 3), tree.ROOT), [4], capacity=8)
-    qkv = case.qkv.copy()
-    qkv[0, 1, -1] = np.inf
-    output, _ = case.replace(qkv=qkv).expected()
-    assert np.isfinite(output[0, [0, 2]]).all() and np.isposinf(output[0, 1, -1, -1])
-    cases.check(device, case.replace(qkv=qkv))
