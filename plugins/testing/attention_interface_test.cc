@@ -142,6 +142,22 @@ TEST(OneTypeAndFormatPerPositionWhateverComesLater) {
   }
 }
 
+TEST(BuildingCallsNoDriverAndAttachingDoes) {
+  use_fake_driver();
+  for (const Interface& layout : all_interfaces(kLibrary)) {
+    take_driver_calls();
+    const auto plugin = created(layout, attention_fields(true))->clone();
+    plugin->output_shapes({3, 5, 1, 3, 1, 3, 2});
+    plugin->supports(0, tree_tensors(2, 5, 2, 5));
+    plugin->configure(tree_tensors(2, 5, 2, 5));
+    plugin->workspace(tree_tensors(2, 5, 2, 5));
+    const auto restored = plugin->stored_and_restored();
+    EXPECT_EQ(take_driver_calls(), "");
+    ASSERT_TRUE(restored->attach());
+    EXPECT_NE(take_driver_calls(), "");
+  }
+}
+
 // What makes enqueue graph-capturable: it allocates, loads and waits for nothing. Nor does it read
 // device data on the host: the addresses are no memory of this process.
 TEST(EveryModePutsLaunchesAndCopiesOnItsStreamAndCallsNothingElse) {

@@ -23,14 +23,18 @@ inline int driver_calls(const char* function) {
   return symbol<int (*)(const char*)>(kFakeDriver, "fake_driver_calls")(function);
 }
 
-// The driver calls of an enqueue in their order, one line each: "cuLaunchKernelEx on stream 7".
+// The driver calls of this thread since it last asked, in their order, one line each:
+// "cuLaunchKernelEx on stream 7".
+inline std::string take_driver_calls() {
+  return symbol<const char* (*)()>(kFakeDriver, "fake_driver_take_list")();
+}
+
 inline std::string driver_calls_of_enqueue(Plugin& plugin, const Tensors& tensors,
                                            Pointers pointers, uintptr_t stream) {
-  const auto take_list = symbol<const char* (*)()>(kFakeDriver, "fake_driver_take_list");
   pointers.stream = reinterpret_cast<void*>(stream);
-  take_list();
+  take_driver_calls();
   EXPECT_EQ(plugin.enqueue(tensors, pointers), 0);
-  return take_list();
+  return take_driver_calls();
 }
 
 inline void set_sm(int sm) { symbol<void (*)(int)>(kFakeDriver, "fake_driver_set_sm")(sm); }
