@@ -142,11 +142,17 @@ def test_same_bits_in_any_order_of_warps(kernel: AttentionKernel, rerun: str) ->
     assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
 
 
-def test_shared_memory_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
-    case = cases.prefill([_TILE_Q], _TILE_Q, (1, 1), _HEAD_SIZE, _TILE_Q)
-    inputs = cases.random_inputs(case)
-    variant_under_test.emulator().take_stats()
-    kernel.prefill(case, inputs)
-    stats = variant_under_test.emulator().take_stats()
-    phases, wavefronts = stats["shared_phases"], stats["shared_wavefronts"]
+def test_tiles_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
+    """What grows with the KV range has no conflicts; turning Q may have some."""
+    stats = []
+    for start in (0, 4 * _TILE_KV):
+        capacity = start + _TILE_Q
+        case = cases.chunk([_TILE_Q], [start], _TILE_Q, (1, 1), _HEAD_SIZE, capacity)
+        inputs = cases.random_inputs(case)
+        variant_under_test.emulator().take_stats()
+        kernel.prefill(case, inputs)
+        stats.append(variant_under_test.emulator().take_stats())
+    phases, wavefronts = (
+        stats[1][key] - stats[0][key] for key in ("shared_phases", "shared_wavefronts")
+    )
     assert 0 < phases == wavefronts, f"{wavefronts} wavefronts, {phases} phases; rerun: {rerun}"

@@ -1,4 +1,5 @@
-// RoPE of the heads of the packed QKV, in chunks of eight values: what one thread moves.
+// RoPE of the heads of the packed QKV: pairs of values (i, i + rotary_size / 2) turn by the angles
+// of the token's position, the rest passes through. Threads move chunks of eight values.
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
@@ -11,11 +12,11 @@ namespace edge_llm {
 constexpr int kChunkValues = 8;  // FP16 values of 16 bytes
 
 // A head of a token in the packed QKV: Q heads, then K heads, then V heads.
-__device__ __forceinline__ const uint16_t* packed_head(const AttentionParams& params, int batch,
-                                                       int token, int head) {
+__device__ __forceinline__ const char* packed_head(const AttentionParams& params, int batch,
+                                                   int token, int head) {
   const int heads = params.num_q_heads + 2 * params.num_kv_heads;
   const int64_t index = (static_cast<int64_t>(batch) * params.q_len + token) * heads + head;
-  return static_cast<const uint16_t*>(params.qkv) + index * params.head_size;
+  return static_cast<const char*>(params.qkv) + index * params.head_size * 2;
 }
 
 // The cosines, then the sines of a position.
@@ -25,74 +26,74 @@ __device__ __forceinline__ const float* rope_angles(const AttentionParams& param
   return params.rope_cos_sin + (table * params.rope_positions + position) * params.rotary_size;
 }
 
-__device__ __forceinline__ uint4 packed_chunk(const uint16_t* head, int chunk) {
-  return *reinterpret_cast<const uint4*>(head + chunk * kChunkValues);
+// Whether the two halves of the turning dimensions are whole chunks.
+__device__ __forceinline__ bool turns_in_chunks(int rotary_size) {
+  return rotary_size % (2 * kChunkValues) == 0;
 }
 
-struct RopeChunk {
-  float values[kChunkValues];
+// The one formula, so that all kernels give the same bits: x cos - y sin for the first value x of a
+// pair, with -sin given, and y cos + x sin for the second one.
+__device__ __forceinline__ float turned(float value, float other, float cosine, float sine) {
+  return __fmaf_rn(other, sine, __fmul_rn(value, cosine));
+}
 
-  __device__ __forceinline__ uint4 rounded() const {
-    return {ptx::cvt_f16x2_f32(values[0], values[1]), ptx::cvt_f16x2_f32(values[2], values[3]),
-            ptx::cvt_f16x2_f32(values[4], values[5]), ptx::cvt_f16x2_f32(values[6], values[7])};
+// One value of a head in global memory.
+__device__ __forceinline__ float turned_value(const char* head, const float* angles,
+                                              int rotary_size, int dim) {
+  const uint16_t* values = reinterpret_cast<const uint16_t*>(head);
+  const int half = rotary_size / 2;
+  const float value = ptx::cvt_f32_f16(values[dim]);
+  if (dim >= rotary_size) return value;
+  const bool first = dim < half;
+  const int pair = first ? dim : dim - half;
+  const float other = ptx::cvt_f32_f16(values[first ? dim + half : pair]);
+  const float sine = angles[half + pair];
+  return turned(value, other, angles[pair], first ? -sine : sine);
+}
+
+// The angles of eight pairs.
+struct ChunkAngles {
+  float cosines[kChunkValues];
+  float sines[kChunkValues];
+
+  // `pair` is a multiple of eight.
+  __device__ __forceinline__ void load(const float* angles, int rotary_size, int pair) {
+    load_eight(angles + pair, cosines);
+    load_eight(angles + rotary_size / 2 + pair, sines);
+  }
+
+ private:
+  static __device__ __forceinline__ void load_eight(const float* from, float (&to)[kChunkValues]) {
+#pragma unroll
+    for (int i = 0; i < kChunkValues; i += 4) {
+      const float4 values = *reinterpret_cast<const float4*>(from + i);
+      to[i] = values.x;
+      to[i + 1] = values.y;
+      to[i + 2] = values.z;
+      to[i + 3] = values.w;
+    }
   }
 };
 
-__device__ __forceinline__ RopeChunk widened(const uint4& chunk) {
-  const uint32_t words[] = {chunk.x, chunk.y, chunk.z, chunk.w};
-  RopeChunk wide;
+// The first values of eight pairs when `sign` is -1, the second ones when it is 1.
+__device__ __forceinline__ uint4 turned_chunk(const uint4& chunk, const uint4& others,
+                                              const ChunkAngles& angles, float sign) {
+  const uint32_t values[] = {chunk.x, chunk.y, chunk.z, chunk.w};
+  const uint32_t other_values[] = {others.x, others.y, others.z, others.w};
+  uint32_t result[4];
 #pragma unroll
-  for (int i = 0; i < kChunkValues; ++i) {
-    wide.values[i] = ptx::cvt_f32_f16(static_cast<uint16_t>(words[i / 2] >> (i % 2 * 16)));
-  }
-  return wide;
-}
-
-__device__ __forceinline__ RopeChunk angles_chunk(const float* angles) {
-  const float4 low = reinterpret_cast<const float4*>(angles)[0];
-  const float4 high = reinterpret_cast<const float4*>(angles)[1];
-  return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
-}
-
-// One value of the turned head: pairs (i, i + rotary_size / 2) turn, the rest passes through.
-__device__ __forceinline__ float turned_value(const uint16_t* head, const float* angles,
-                                              int rotary_size, int dim) {
-  const int half = rotary_size / 2;
-  const float value = ptx::cvt_f32_f16(head[dim]);
-  if (dim >= rotary_size) return value;
-  const int pair = dim < half ? dim : dim - half;
-  const float other = ptx::cvt_f32_f16(head[dim < half ? dim + half : pair]);
-  const float sine = angles[half + pair];
-  return value * angles[pair] + other * (dim < half ? -sine : sine);
-}
-
-// A chunk of a head, turned by the angles of its position, as FP16.
-__device__ __forceinline__ uint4 turned_chunk(const uint16_t* head, const float* angles,
-                                              int rotary_size, int chunk) {
-  const int dim = chunk * kChunkValues;
-  const uint4 packed = packed_chunk(head, chunk);
-  if (dim >= rotary_size) return packed;
-  RopeChunk turned;
-  const int half = rotary_size / 2;
-  if (half % kChunkValues == 0) {  // the other values of the pairs are a chunk too
-    const bool first = dim < half;
-    const int pair = first ? dim : dim - half;
-    const RopeChunk value = widened(packed);
-    const RopeChunk other = widened(packed_chunk(head, (first ? dim + half : pair) / kChunkValues));
-    const RopeChunk cosine = angles_chunk(angles + pair);
-    const RopeChunk sine = angles_chunk(angles + half + pair);
+  for (int word = 0; word < 4; ++word) {
+    float pair[2];
 #pragma unroll
-    for (int i = 0; i < kChunkValues; ++i) {
-      const float turn = first ? -sine.values[i] : sine.values[i];
-      turned.values[i] = value.values[i] * cosine.values[i] + other.values[i] * turn;
+    for (int i = 0; i < 2; ++i) {
+      const int at = 2 * word + i;
+      const float value = ptx::cvt_f32_f16(static_cast<uint16_t>(values[word] >> (16 * i)));
+      const float other = ptx::cvt_f32_f16(static_cast<uint16_t>(other_values[word] >> (16 * i)));
+      pair[i] = turned(value, other, angles.cosines[at], sign * angles.sines[at]);
     }
-  } else {
-#pragma unroll
-    for (int i = 0; i < kChunkValues; ++i) {
-      turned.values[i] = turned_value(head, angles, rotary_size, dim + i);
-    }
+    result[word] = ptx::cvt_f16x2_f32(pair[0], pair[1]);
   }
-  return turned.rounded();
+  return {result[0], result[1], result[2], result[3]};
 }
 
 }  // namespace edge_llm

@@ -29,11 +29,6 @@ __device__ __forceinline__ float softmax_weight(float score, float maximum, floa
 template <class Tile>
 using AttentionScores = float[Tile::kBlocksM][Tile::kWarpKv / 8][4];
 
-// The weights of a tile as the A fragments of m16k16 products: accumulators of Q K^T, two as a pair
-// of FP16, already lie in the lanes that these want.
-template <class Tile>
-using AttentionWeights = uint32_t[Tile::kBlocksM][Tile::kWarpKv / 16][4];
-
 // The running result of one warp; [2] are the rows lane / 4 and lane / 4 + 8 of a block.
 template <class Tile>
 struct AttentionSums {
@@ -84,11 +79,13 @@ __device__ __forceinline__ float quad_max(float value) {
   return fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
-// Turns the scores of a tile into weights, and rescales the sums to the new maximum.
+// Takes the scores of a tile into the maxima, and rescales the sums to those. Most tiles of a long
+// KV range hold no new maximum, and leave the sums alone.
 template <class Tile>
-__device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<Tile>& scores,
-                                             AttentionWeights<Tile>& weights,
-                                             AttentionSums<Tile>& sums) {
+__device__ __forceinline__ void update_maximum(float scale, const AttentionScores<Tile>& scores,
+                                               AttentionSums<Tile>& sums) {
+  float grown[Tile::kBlocksM][2];
+  bool grows = false;
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
 #pragma unroll
@@ -99,24 +96,40 @@ __device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<
         const float* score = &scores[block][slots][2 * half];
         maximum = fmaxf(maximum, fmaxf(score[0], score[1]));
       }
-      maximum = quad_max(maximum);
+      grown[block][half] = quad_max(maximum);
+      grows |= grown[block][half] != sums.maximum[block][half];
+    }
+  }
+  if (!__any_sync(0xffffffffu, grows)) return;
+#pragma unroll
+  for (int block = 0; block < Tile::kBlocksM; ++block) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float maximum = grown[block][half];
       const float rescale = softmax_weight(sums.maximum[block][half], maximum, scale);
       sums.maximum[block][half] = maximum;
-      sums.weights[block][2 * half] *= rescale;
-      sums.weights[block][2 * half + 1] *= rescale;
 #pragma unroll
-      for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
-        sums.output[block][dims][2 * half] *= rescale;
-        sums.output[block][dims][2 * half + 1] *= rescale;
-      }
+      for (int value = 2 * half; value < 2 * half + 2; ++value) {
+        sums.weights[block][value] *= rescale;
 #pragma unroll
-      for (int slots = 0; slots < Tile::kWarpKv / 8; ++slots) {
-        const float* score = &scores[block][slots][2 * half];
-        const float first = softmax_weight(score[0], maximum, scale);
-        const float second = softmax_weight(score[1], maximum, scale);
-        weights[block][slots / 2][slots % 2 * 2 + half] = ptx::cvt_f16x2_f32(first, second);
+        for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
+          sums.output[block][dims][value] *= rescale;
+        }
       }
     }
+  }
+}
+
+// The weights of 16 slots as the A fragment of an m16k16 product: accumulators of Q K^T, two as a
+// pair of FP16, already lie in the lanes that this wants.
+__device__ __forceinline__ void weights_of(const float (*scores)[4], const float (&maximum)[2],
+                                           float scale, uint32_t (&weights)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float* score = &scores[i / 2][i % 2 * 2];
+    const float first = softmax_weight(score[0], maximum[i % 2], scale);
+    const float second = softmax_weight(score[1], maximum[i % 2], scale);
+    weights[i] = ptx::cvt_f16x2_f32(first, second);
   }
 }
 
@@ -124,7 +137,7 @@ __device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<
 // same rounded weights, so that rounding does not scale the output.
 template <class Tile>
 __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWarp<Tile>& warp,
-                                                   const AttentionWeights<Tile>& weights,
+                                                   float scale, const AttentionScores<Tile>& scores,
                                                    AttentionSums<Tile>& sums) {
   constexpr uint32_t kOnes = 0x3c003c00;  // two FP16
   const int row = warp.lane % 8;
@@ -133,9 +146,11 @@ __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWa
       v + head_offset<Tile>(warp.kv * Tile::kWarpKv + 8 * (matrix % 2) + row, matrix / 2);
 #pragma unroll
   for (int step = 0; step < Tile::kWarpKv / 16; ++step) {
+    uint32_t weights[Tile::kBlocksM][4];
 #pragma unroll
     for (int block = 0; block < Tile::kBlocksM; ++block) {
-      ptx::mma_m16n8k16(sums.weights[block], weights[block][step], kOnes, kOnes);
+      weights_of(&scores[block][2 * step], sums.maximum[block], scale, weights[block]);
+      ptx::mma_m16n8k16(sums.weights[block], weights[block], kOnes, kOnes);
     }
 #pragma unroll
     for (int pair = 0; pair < Tile::kHeadSize / 16; ++pair) {
@@ -143,51 +158,63 @@ __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWa
       ptx::ldmatrix_x4_trans(b, step_address<Tile>(v_lane, pair) + 16 * step * Tile::kHeadBytes);
 #pragma unroll
       for (int block = 0; block < Tile::kBlocksM; ++block) {
-        ptx::mma_m16n8k16(sums.output[block][2 * pair], weights[block][step], b[0], b[1]);
-        ptx::mma_m16n8k16(sums.output[block][2 * pair + 1], weights[block][step], b[2], b[3]);
+        ptx::mma_m16n8k16(sums.output[block][2 * pair], weights[block], b[0], b[1]);
+        ptx::mma_m16n8k16(sums.output[block][2 * pair + 1], weights[block], b[2], b[3]);
       }
     }
   }
 }
 
-// Attends to the tiles [first_tile, last_tile) of the KV range. load_q(shared address) and
-// load_k_v(stage's shared address, tile) fill shared memory, with cp.async or not; mask(tile,
-// scores) masks the scores of a tile.
-template <class Tile, class LoadQ, class LoadKv, class Mask>
+// Attends to the tiles [first_tile, last_tile) of the KV range. `work` knows what they hold:
+//   load_q(q), load_k_v(stage, tile)  start to fill shared memory with cp.async
+//   await_cache()                     returns when the cache may be read
+//   turn_q(q, ready)                  turns Q by RoPE once ready() has returned
+//   complete(stage, tile)             ends what cp.async began; all threads see what they loaded
+//   mask(tile, scores)                masks the scores of a tile
+template <class Tile, class Work>
 __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile>& warp,
-                                       int first_tile, int last_tile, const LoadQ& load_q,
-                                       const LoadKv& load_k_v, const Mask& mask,
+                                       int first_tile, int last_tile, const Work& work,
                                        AttentionSums<Tile>& sums) {
-  constexpr int kAhead = Tile::kStages - 1;  // tiles that load while one is in use
-  const uint32_t stages = shared + Tile::kQBytes;
-  const float scale = softmax_scale(Tile::kHeadSize);
-  int stage = 0, ahead_stage = 0;
-#pragma unroll 1  // one tile is enough work to schedule
-  for (int tile = first_tile - kAhead; tile < last_tile; ++tile) {
-    const bool fills = tile < first_tile;  // the pipeline, and attends to nothing yet
-    if (!fills) {
-      ptx::cp_async_wait_group<kAhead - 1>();
-      __syncthreads();  // the tile is there for all, and all have read the stage loaded next
-    }
-    // One commit per tile, even where nothing is left to load: then "all but the newest kAhead - 1
-    // groups have landed" means the same tile in every iteration.
-    if (tile + kAhead < last_tile)
-      load_k_v(stages + ahead_stage * Tile::kStageBytes, tile + kAhead);
+  const auto stage_address = [&](int stage) {
+    return shared + Tile::kQBytes + stage * Tile::kStageBytes;
+  };
+  // One commit per tile, even where nothing is left to load: then "all but the newest groups have
+  // landed" means the same tile in every iteration.
+  const bool any = first_tile < last_tile;
+  if (any) work.load_q(shared);
+  ptx::cp_async_commit_group();
+  work.await_cache();
+#pragma unroll 1
+  for (int stage = 0; stage < Tile::kStages; ++stage) {
+    if (first_tile + stage < last_tile) work.load_k_v(stage_address(stage), first_tile + stage);
     ptx::cp_async_commit_group();
-    ahead_stage = ahead_stage == kAhead ? 0 : ahead_stage + 1;
-    if (fills) {
-      if (tile == first_tile - 1) load_q(shared);  // while the first tiles are on their way
-      continue;
-    }
+  }
+  if (any) {
+    work.turn_q(shared, [] {
+      ptx::cp_async_wait_group<Tile::kStages>();
+      __syncthreads();
+    });
+  }
 
-    const uint32_t k = stages + stage * Tile::kStageBytes;
+  const float scale = softmax_scale(Tile::kHeadSize);
+  int stage = 0;
+#pragma unroll 1  // one tile is enough work to schedule
+  for (int tile = first_tile; tile < last_tile; ++tile) {
+    ptx::cp_async_wait_group<Tile::kStages - 1>();
+    __syncthreads();
+    const uint32_t k = stage_address(stage);
+    work.complete(k, tile);
     AttentionScores<Tile> scores = {};
     multiply_q_k<Tile>(shared, k, warp, scores);
-    mask(tile, scores);
-    AttentionWeights<Tile> weights;
-    softmax_tile<Tile>(scale, scores, weights, sums);
-    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, weights, sums);
-    stage = stage == kAhead ? 0 : stage + 1;
+    work.mask(tile, scores);
+    update_maximum<Tile>(scale, scores, sums);
+    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scale, scores, sums);
+    if (tile + Tile::kStages < last_tile) {
+      __syncthreads();  // all have read the stage
+      work.load_k_v(k, tile + Tile::kStages);
+    }
+    ptx::cp_async_commit_group();
+    stage = stage == Tile::kStages - 1 ? 0 : stage + 1;
   }
 }
 

@@ -4,12 +4,8 @@
 // along the KV range too, and their results are merged at the end.
 #pragma once
 
-#include "kernels/attention/attention_geometry.cuh"
-#include "kernels/attention/attention_params.h"
-#include "kernels/attention/attention_rope.cuh"
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/cp_async.cuh"
-#include "kernels/ptx/st_shared.cuh"
 
 namespace edge_llm {
 
@@ -64,50 +60,38 @@ __device__ __forceinline__ uint32_t step_address(uint32_t address, int step) {
 }
 
 // Calls body(row, chunk) for every 16-byte chunk of kRows heads, by all threads together:
-// neighbours in memory by neighbouring threads. kUnroll is how many a thread has in flight.
-template <class Tile, int kRows, int kUnroll, class Body>
+// neighbours in memory by neighbouring threads.
+template <class Tile, int kRows, class Body>
 __device__ __forceinline__ void for_each_chunk(const Body& body) {
   constexpr int kChunks = kRows * Tile::kHeadChunks;
-#pragma unroll kUnroll
-  for (int first = 0; first < kChunks; first += Tile::kThreads) {
-    const unsigned index = first + threadIdx.x;
-    if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
-    body(static_cast<int>(index / Tile::kHeadChunks), static_cast<int>(index % Tile::kHeadChunks));
+  if constexpr (Tile::kThreads % Tile::kHeadChunks == 0) {
+    // A thread keeps its chunk, and its rows have constant distances: so do its addresses.
+    const int first_row = threadIdx.x / Tile::kHeadChunks;
+    const int chunk = threadIdx.x % Tile::kHeadChunks;
+#pragma unroll
+    for (int step = 0; step < kChunks; step += Tile::kThreads) {
+      const int row = first_row + step / Tile::kHeadChunks;
+      if (kChunks % Tile::kThreads != 0 && row >= kRows) break;
+      body(row, chunk);
+    }
+  } else {
+#pragma unroll
+    for (int first = 0; first < kChunks; first += Tile::kThreads) {
+      const unsigned index = first + threadIdx.x;
+      if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
+      body(static_cast<int>(index / Tile::kHeadChunks),
+           static_cast<int>(index % Tile::kHeadChunks));
+    }
   }
 }
 
-// A Q head of a token.
-struct QRow {
-  int token;  // negative for a row of zeros
-  int head;
-};
-
-// Turns the rows of Q by RoPE on their way to shared memory.
-template <class Tile, class RowOf>
-__device__ __forceinline__ void load_q(const AttentionParams& params, const AttentionRow& row,
-                                       uint32_t q, const RowOf& row_of) {
-  for_each_chunk<Tile, Tile::kTileQ, 2>([&](int tile_row, int chunk) {
-    const QRow source = row_of(tile_row);
-    uint4 values = {0, 0, 0, 0};
-    const int position = source.token < 0 ? -1 : token_position(params, row, source.token);
-    if (position >= 0) {
-      values = turned_chunk(packed_head(params, row.batch, source.token, source.head),
-                            rope_angles(params, row.batch, position), params.rotary_size, chunk);
-    }
-    ptx::st_shared_v4(q + head_offset<Tile>(tile_row, chunk), values);
-  });
-}
-
-// Copies a tile of K and V, from its first slot on, to a stage; zeros, and nothing is read, where
-// valid(slot of the tile) is false: the product of a weight 0 and a NaN would be NaN.
-template <class Tile, class Valid>
-__device__ __forceinline__ void load_k_v(uint32_t stage, const KvHeads& tile, const Valid& valid) {
-  for_each_chunk<Tile, Tile::kTileKv, Tile::kTileKv>([&](int slot, int chunk) {
-    const int source = slot * Tile::kHeadBytes + chunk * 16;
-    const uint32_t target = stage + head_offset<Tile>(slot, chunk);
-    const bool slot_valid = valid(slot);
-    ptx::cp_async_cg_16(target, tile.k + source, slot_valid);
-    ptx::cp_async_cg_16(target + Tile::kKvBytes, tile.v + source, slot_valid);
+// Copies kRows heads to shared memory, from head_of(row); zeros, and nothing is read, where that is
+// null: the product of a weight 0 and a NaN would be NaN.
+template <class Tile, int kRows, class HeadOf>
+__device__ __forceinline__ void load_heads(uint32_t target, const HeadOf& head_of) {
+  for_each_chunk<Tile, kRows>([&](int row, int chunk) {
+    const char* head = head_of(row);
+    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
   });
 }
 

@@ -13,7 +13,8 @@ constexpr int kTreeWords = 4;  // of 32 tokens
 template <int kRows>
 struct TokenVisibility {
   uint32_t rows[kRows][kTreeWords];
-  uint32_t valid[kTreeWords];  // the tokens that have K and V
+  uint32_t valid[kTreeWords];      // the tokens that have a position
+  int positions[32 * kTreeWords];  // of the tokens; -1 for an invalid one
 
   __device__ __forceinline__ bool token_valid(int token) const {
     return valid[token / 32] >> (token % 32) & 1;
@@ -59,8 +60,9 @@ __device__ __forceinline__ void find_visible_tokens(const AttentionParams& param
                                                     TokenVisibility<kRows>& visibility) {
   const int lane = threadIdx.x % 32;
   for (int word = threadIdx.x / 32; word < kTreeWords; word += blockDim.x / 32) {
-    const bool valid = token_position(params, row, 32 * word + lane) >= 0;
-    const uint32_t bits = __ballot_sync(0xffffffffu, valid);
+    const int position = token_position(params, row, 32 * word + lane);
+    visibility.positions[32 * word + lane] = position;
+    const uint32_t bits = __ballot_sync(0xffffffffu, position >= 0);
     if (lane == 0) visibility.valid[word] = bits;
   }
   __syncthreads();
