@@ -43,13 +43,11 @@ def announced(tensor: host.DeviceTensor, *extents: int) -> Described:
 @pytest.mark.parametrize(
     "row",
     [
-        cases.prefill(17, [17], SLOTS, heads=HEADS),
         cases.chunk(17, [17], [20], SLOTS, heads=HEADS),
-        cases.chunk(3, [3], [20], SLOTS, heads=HEADS),
         cases.decode([33], SLOTS, heads=HEADS),
         cases.draft_trees(cases.random_tree(17)[None], [20], SLOTS, heads=HEADS),
     ],
-    ids=["prefill", "chunk", "short chunk", "decode", "tree"],
+    ids=["chunk", "decode", "tree"],
 )
 def test_the_last_row_of_the_largest_cache(row: cases.Case) -> None:
     """The other rows have no tokens."""
