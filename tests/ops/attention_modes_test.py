@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from edge_llm_plugins import emulator, host, reference, rope
+from edge_llm_plugins import emulator, host, reference, rope, tree
 from tests.ops import attention_cases as cases
 
 
@@ -102,6 +102,8 @@ def test_dummy_tree_inputs_change_nothing(device: host.Device, make: str) -> Non
         assert a.tobytes() == b.tobytes(), cases.rerun()
 
 
+PADDED_TREES = tree.batch([cases.random_tree(3), cases.random_tree(5)])
+
 # The rows of a short chunk (tokens times Q heads of a KV head, up to 64) are decoded.
 MODES = pytest.mark.parametrize(
     "case",
@@ -112,8 +114,9 @@ MODES = pytest.mark.parametrize(
         cases.decode([12, 5], capacity=12),
         cases.decode([300, 70], capacity=300, heads=cases.Heads(3, 1, 64)),
         cases.draft_trees(np.stack([cases.random_tree(9)] * 2), [1, 3], capacity=12),
+        cases.draft_trees(PADDED_TREES, [300, 70], capacity=310, heads=cases.Heads(3, 1, 64)),
     ],
-    ids=["prefill", "chunk", "short chunk", "decode", "split decode", "tree"],
+    ids=["prefill", "chunk", "short chunk", "decode", "split decode", "tree", "split tree"],
 )
 
 
