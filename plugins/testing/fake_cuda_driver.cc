@@ -1,12 +1,14 @@
-// A CUDA driver for tests: it accepts every call, computes nothing and counts.
+// A CUDA driver for tests: it accepts every call, computes nothing, and counts and lists the calls.
 //
 // Tests reach the control functions with dlsym; they are not part of the CUDA driver API.
 #include <cuda.h>
 
 #include <atomic>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #define FAKE_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -26,11 +28,18 @@ struct Copy {
 };
 Copy last_copy{};  // guarded by mutex
 
-CUresult record(const char* function) {
+thread_local std::string list;  // of this thread's calls, one line each
+
+CUresult record(const char* function, const std::string& where = "") {
+  list += function + where + "\n";
   std::lock_guard<std::mutex> lock(mutex);
   ++calls[function];
   const auto failure = failures.find(function);
   return failure == failures.end() ? CUDA_SUCCESS : failure->second;
+}
+
+CUresult record(const char* function, CUstream stream) {
+  return record(function, " on stream " + std::to_string(reinterpret_cast<uintptr_t>(stream)));
 }
 
 }  // namespace
@@ -38,6 +47,15 @@ CUresult record(const char* function) {
 FAKE_EXPORT int fake_driver_calls(const char* function) {
   std::lock_guard<std::mutex> lock(mutex);
   return calls[function];
+}
+
+// The calls of this thread since it last asked, one line each: "cuMemcpyDtoDAsync on stream 7".
+// The text lives until it asks again.
+FAKE_EXPORT const char* fake_driver_take_list() {
+  thread_local std::string taken;
+  taken = std::move(list);
+  list.clear();
+  return taken.c_str();
 }
 
 // CUDA_SUCCESS mends the function again.
@@ -102,13 +120,13 @@ FAKE_CUDA(cuKernelGetFunction(CUfunction* function, CUkernel kernel)) {
   return record("cuKernelGetFunction");
 }
 
-FAKE_CUDA(cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream)) {
-  const CUresult result = record("cuMemcpyDtoDAsync");
+FAKE_CUDA(cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)) {
+  const CUresult result = record("cuMemcpyDtoDAsync", stream);
   std::lock_guard<std::mutex> lock(mutex);
   last_copy = {to, from, bytes};
   return result;
 }
 
-FAKE_CUDA(cuLaunchKernelEx(const CUlaunchConfig*, CUfunction, void**, void**)) {
-  return record("cuLaunchKernelEx");
+FAKE_CUDA(cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction, void**, void**)) {
+  return record("cuLaunchKernelEx", config->hStream);
 }

@@ -8,6 +8,16 @@
 #include "plugins/testing/interface_fixture.h"
 
 namespace edge_llm::testing {
+namespace {
+
+// One tile of a long k: every device splits it.
+constexpr int64_t kSplitK = 16384;
+
+Tensors split_int4_tensors() {
+  return {{{1, 1, kSplitK}}, {{4, kSplitK}, abi::DataType::kInt8}, {{128, 8}}, {{1, 1, 8}}};
+}
+
+}  // namespace
 
 // Stays the first test: the driver of a process is chosen once.
 TEST(BuildingNeedsNoDriverAndAttachingNamesTheMissingOne) {
@@ -152,17 +162,29 @@ TEST(NullAndUnalignedPointersAreRefusedByName) {
 
 TEST(SplitPlanWithoutWorkspaceIsRefused) {
   for (const Interface& layout : all_interfaces(kLibrary)) {
-    use_fake_driver();
-    // One tile of a long k: every device splits it.
-    const auto plugin = layout.create(int4_fields().with("gemm_k", 16384));
-    ASSERT_TRUE(plugin != nullptr && plugin->attach());
-    Tensors t{{{1, 1, 16384}}, {{4, 16384}, abi::DataType::kInt8}, {{128, 8}}, {{1, 1, 8}}};
+    const auto plugin = attached(layout, int4_fields().with("gemm_k", kSplitK));
+    const Tensors t = split_int4_tensors();
     EXPECT_GT(plugin->workspace(t), 0u);
     Pointers pointers = int4_pointers();
     EXPECT_EQ(refusal(*plugin, t, pointers), "");
     pointers.workspace = nullptr;
     EXPECT_NE(plugin->enqueue(t, pointers), 0);
     EXPECT_LAST_ERROR("workspace is a null pointer");
+  }
+}
+
+// What makes enqueue graph-capturable: it allocates, loads and waits for nothing.
+TEST(EnqueuePutsLaunchesOnItsStreamAndCallsNothingElse) {
+  const std::string launch = "cuLaunchKernelEx on stream 4711\n";
+  for (const Interface& layout : all_interfaces(kLibrary)) {
+    const auto plugin = attached(layout, int4_fields());
+    for (int64_t rows : {1, 9, 65}) {
+      const Tensors t = int4_tensors(1, rows);
+      EXPECT_EQ(driver_calls_of_enqueue(*plugin, t, int4_pointers(), 4711), launch);
+    }
+    const auto split = attached(layout, int4_fields().with("gemm_k", kSplitK));
+    EXPECT_EQ(driver_calls_of_enqueue(*split, split_int4_tensors(), int4_pointers(), 4711),
+              launch + launch);
   }
 }
 

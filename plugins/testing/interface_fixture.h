@@ -1,6 +1,7 @@
 // What tests of a plugin's conduct share: the library on a fake driver, and its last error.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,20 @@ inline std::string last_error() {
 // Calls of a driver function so far.
 inline int driver_calls(const char* function) {
   return symbol<int (*)(const char*)>(kFakeDriver, "fake_driver_calls")(function);
+}
+
+// The driver calls of this thread since it last asked, in their order, one line each:
+// "cuLaunchKernelEx on stream 7".
+inline std::string take_driver_calls() {
+  return symbol<const char* (*)()>(kFakeDriver, "fake_driver_take_list")();
+}
+
+inline std::string driver_calls_of_enqueue(Plugin& plugin, const Tensors& tensors,
+                                           Pointers pointers, uintptr_t stream) {
+  pointers.stream = reinterpret_cast<void*>(stream);
+  take_driver_calls();
+  EXPECT_EQ(plugin.enqueue(tensors, pointers), 0);
+  return take_driver_calls();
 }
 
 inline void set_sm(int sm) { symbol<void (*)(int)>(kFakeDriver, "fake_driver_set_sm")(sm); }

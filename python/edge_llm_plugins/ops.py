@@ -76,9 +76,9 @@ def attention(
 ) -> NDArray[np.float16]:
     """Applies RoPE, writes K and V to the cache and attends to it, with the plugin AttentionPlugin.
 
-    Which mode runs, what the lengths mean in it and which contents are allowed is in
-    `reference.attention`. Every call builds, loads and runs a plugin and copies all tensors;
-    programs that call it often use `edge_llm_plugins.host`, or TensorRT.
+    Which mode runs, what the lengths mean in it, which contents are allowed and how far Inf and NaN
+    in V reach is in `reference.attention`. Every call builds, loads and runs a plugin and copies
+    all tensors; programs that call it often use `edge_llm_plugins.host`, or TensorRT.
 
     Args, all arrays contiguous:
       qkv: float16 [B, S, (Hq + 2 Hkv) D] or [B, S, Hq + 2 Hkv, D]: Q heads, K heads, V heads.

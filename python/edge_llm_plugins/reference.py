@@ -84,6 +84,8 @@ def attention(
     Any contents are allowed. A token that they put beyond the cache or the RoPE table is invalid:
     it writes nothing, nothing sees it, and its output is zero. A tree that begins within the cache
     is the exception: its tokens beyond the cache are neither written nor seen, but see the others.
+    Inf or NaN in V reaches the tokens that see it; in the plugin it may reach all tokens of its row
+    and KV head, as 0 * inf is NaN.
 
     Args:
       qkv: float16 [B, S, (Hq + 2 Hkv) D] or [B, S, Hq + 2 Hkv, D]: Q heads, K heads, V heads.

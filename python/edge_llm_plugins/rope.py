@@ -178,6 +178,50 @@ class Yarn(Scaling):
         return rotary_size * math.log(period) / (2 * math.log(base))
 
 
+@dataclasses.dataclass(frozen=True)
+class LongRope(Scaling):
+    """LongRoPE (arXiv:2402.13753; transformers, "longrope"; Phi-3 and Phi-4-mini).
+
+    Each pair is slowed down by a factor of its own, which was searched for: one of `short_factor`
+    in texts up to the original context, of `long_factor` in longer ones. Cosines and sines are
+    multiplied by `attention_factor`, by default sqrt(1 + ln s / ln original) where the context is
+    s > 1 times the original one. A table holds for one `length`, in tokens.
+    """
+
+    short_factor: Sequence[float]
+    long_factor: Sequence[float]
+    original_max_position_embeddings: int
+    max_position_embeddings: int
+    length: int
+    attention_factor: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_at_least(
+            "original_max_position_embeddings", self.original_max_position_embeddings, 2
+        )
+        _check_at_least("max_position_embeddings", self.max_position_embeddings, 1)
+        _check_at_least("length", self.length, 0)
+        if self.attention_factor is not None:
+            _check_at_least("attention_factor", self.attention_factor, 0)
+
+    def frequencies(self, base: float, rotary_size: int) -> NDArray[np.float64]:
+        is_long = self.length > self.original_max_position_embeddings
+        name = "long_factor" if is_long else "short_factor"
+        factors = np.asarray(getattr(self, name), np.float64)
+        if factors.shape != (rotary_size // 2,) or not (np.isfinite(factors) & (factors > 0)).all():
+            raise ValueError(
+                f"{name} is {factors.tolist()}: R/2 = {rotary_size // 2} finite numbers above 0 "
+                "are allowed"
+            )
+        return plain_frequencies(base, rotary_size) / factors
+
+    def amplitude(self) -> float:
+        if self.attention_factor is not None:
+            return self.attention_factor
+        stretch = max(self.max_position_embeddings / self.original_max_position_embeddings, 1.0)
+        return math.sqrt(1 + math.log(stretch) / math.log(self.original_max_position_embeddings))
+
+
 def cos_sin(
     positions: int | ArrayLike,
     rotary_size: int,
@@ -185,6 +229,7 @@ def cos_sin(
     base: float = 10000.0,
     scaling: Scaling | None = None,
     mrope_section: Sequence[int] | None = None,
+    mrope_interleaved: bool = False,
 ) -> NDArray[np.float32]:
     """Computes a RoPE table.
 
@@ -194,9 +239,11 @@ def cos_sin(
         temporal, height and width position of each token of each row.
       rotary_size: R, even, at most the size of a head: the dimensions of a head that are turned.
       base: the checkpoint's rope_theta, > 1.
-      scaling: `Linear`, `Ntk`, `DynamicNtk`, `Llama3` or `Yarn`; by default none.
+      scaling: `Linear`, `Ntk`, `DynamicNtk`, `Llama3`, `Yarn` or `LongRope`; by default none.
       mrope_section: for multimodal models (Qwen2-VL, arXiv:2409.12191, section 2.1): how many of
         the R/2 pairs turn by the temporal, the height and the width position, in this order.
+      mrope_interleaved: the three take turns instead (Qwen3-VL): from pair 0 on they are temporal,
+        height, width, temporal, ..., until height or width have theirs; all others are temporal.
 
     Returns:
       float32 [1, P, R] for a number of positions, else [B, P, R]; computed in FP64, rounded once.
@@ -213,14 +260,16 @@ def cos_sin(
     if mrope_section is None:
         angles = _check_positions(positions)[..., None] * frequencies
     else:
-        axes = _section_axes(mrope_section, rotary_size)
+        axes = _section_axes(mrope_section, rotary_size, mrope_interleaved)
         by_axis = _check_positions(positions, mrope=True)
         angles = np.moveaxis(by_axis, 0, -1)[..., axes] * frequencies
     table = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
     return (scaling.amplitude() * table).astype(np.float32)
 
 
-def _section_axes(mrope_section: Sequence[int], rotary_size: int) -> NDArray[np.int64]:
+def _section_axes(
+    mrope_section: Sequence[int], rotary_size: int, interleaved: bool
+) -> NDArray[np.int64]:
     """Which axis (0 temporal, 1 height, 2 width) turns each pair: int [R/2]."""
     section = list(mrope_section)
     if len(section) != 3 or min(section) < 0 or sum(section) != rotary_size // 2:
@@ -228,7 +277,17 @@ def _section_axes(mrope_section: Sequence[int], rotary_size: int) -> NDArray[np.
             f"mrope_section is {section}: three numbers >= 0 whose sum is R/2 = "
             f"{rotary_size // 2} are allowed"
         )
-    return np.repeat(np.arange(3), section)
+    if not interleaved:
+        return np.repeat(np.arange(3), section)
+    axes = np.zeros(rotary_size // 2, np.int64)
+    for axis in (1, 2):
+        axes[axis : 3 * section[axis] : 3] = axis
+        if np.count_nonzero(axes == axis) != section[axis]:
+            raise ValueError(
+                f"mrope_section is {section}: height and width have at most a third of the "
+                f"R/2 = {rotary_size // 2} pairs where they are interleaved"
+            )
+    return axes
 
 
 def _check_positions(positions: int | ArrayLike, mrope: bool = False) -> NDArray[np.float64]:

@@ -169,17 +169,48 @@ def test_yarn_range_that_is_one_pair_or_beyond_the_head() -> None:
 @pytest.mark.parametrize(
     ("scaling", "amplitude"),
     [
+        (rope.LongRope([1.0] * 16, [2.0] * 16, 4, 8, 9), 1.224744871391589),  # sqrt(1 + 1/2)
         (rope.Yarn(4.0, 32768), 1.138629436111989),  # 0.1 ln 4 + 1
         (rope.Yarn(1.0, 32768), 1.0),
         (rope.Yarn(4.0, 32768, attention_factor=0.75), 0.75),
     ],
 )
 def test_attention_factor_multiplies_cosines_and_sines(
-    scaling: rope.Yarn, amplitude: float
+    scaling: rope.Scaling, amplitude: float
 ) -> None:
     table = rope.cos_sin(50, 32, scaling=scaling)[0].astype(np.float64)
     lengths = np.hypot(table[:, :16], table[:, 16:])
     np.testing.assert_allclose(lengths, amplitude, rtol=1e-6)
+
+
+# Phi-3-mini-128k in small: R = 8; context 4096, stretched to 131072.
+PHI3 = {
+    "short_factor": [1.0, 1.05, 1.1, 2.0],
+    "long_factor": [1.5, 4.0, 16.0, 64.0],
+    "original_max_position_embeddings": 4096,
+    "max_position_embeddings": 131072,
+}
+
+
+@pytest.mark.parametrize(
+    ("length", "factors"),
+    [(0, PHI3["short_factor"]), (4096, PHI3["short_factor"]), (4097, PHI3["long_factor"])],
+)
+def test_longrope_divides_each_frequency_by_a_factor_of_its_length(
+    length: int, factors: list[float]
+) -> None:
+    scaled = frequencies(8, scaling=rope.LongRope(**PHI3, length=length))
+    # Base 10000 and R = 8: the plain frequencies are powers of ten.
+    expected = [1.0 / factors[0], 0.1 / factors[1], 0.01 / factors[2], 0.001 / factors[3]]
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+
+
+def test_longrope_attention_factor_computed_by_hand() -> None:
+    # sqrt(1 + ln 32 / ln 4096) = sqrt(1 + 5/12) for the powers of two 2^5 and 2^12.
+    assert rope.LongRope(**PHI3, length=1).amplitude() == pytest.approx(math.sqrt(17 / 12))
+    shorter = PHI3 | {"max_position_embeddings": 2048}
+    assert rope.LongRope(**shorter, length=1).amplitude() == 1.0
+    assert rope.LongRope(**PHI3, length=1, attention_factor=1.25).amplitude() == 1.25
 
 
 def test_scalings_by_factor_1_change_nothing() -> None:
@@ -190,6 +221,7 @@ def test_scalings_by_factor_1_change_nothing() -> None:
         rope.DynamicNtk(1.0, 10, 10),
         rope.Llama3(1.0, 1.0, 4.0, 64),
         rope.Yarn(1.0, 64),
+        rope.LongRope([1.0] * 8, [1.0] * 8, 64, 64, 100),
     ):
         np.testing.assert_allclose(rope.cos_sin(100, 16, scaling=scaling), plain, atol=1e-6)
 
@@ -219,6 +251,27 @@ def test_mrope_of_text_is_plain_rope() -> None:
     np.testing.assert_array_equal(
         rope.cos_sin(positions, 16, mrope_section=[2, 3, 3]), rope.cos_sin(6, 16)
     )
+
+
+def test_interleaved_mrope_takes_the_axes_in_turn() -> None:
+    """Qwen3-VL, sections 24, 20, 20: THW twenty times, and time alone from pair 60 on."""
+    rng = np.random.default_rng(1)
+    positions = rng.integers(0, 100, (3, 2, 5))
+    table = rope.cos_sin(
+        positions, 128, base=5e6, mrope_section=[24, 20, 20], mrope_interleaved=True
+    )
+    for b, p in np.ndindex(2, 5):
+        for i, axis in enumerate("THW" * 20 + "TTTT"):
+            angle = int(positions["THW".index(axis), b, p]) * 5e6 ** (-2 * i / 128)
+            assert table[b, p, i] == pytest.approx(math.cos(angle), rel=2 * ULP, abs=1e-9)
+            assert table[b, p, 64 + i] == pytest.approx(math.sin(angle), rel=2 * ULP, abs=1e-9)
+
+
+def test_interleaved_mrope_of_sections_that_end_apart() -> None:
+    """Computed by hand: R = 16, height has two pairs and width one."""
+    positions = np.array([[[1]], [[0]], [[0]]])  # turns what is temporal, and nothing else
+    table = rope.cos_sin(positions, 16, mrope_section=[5, 2, 1], mrope_interleaved=True)
+    assert (table[0, 0, 8:] > 0).tolist() == [c == "T" for c in "THWTHTTT"]
 
 
 def test_scalings_take_the_keys_of_a_checkpoint() -> None:
@@ -256,6 +309,28 @@ def test_scalings_take_the_keys_of_a_checkpoint() -> None:
             lambda: rope.cos_sin(np.zeros((3, 1, 1), int), 8, mrope_section=[-1, 1, 4]),
             ValueError,
             "mrope_section is [-1, 1, 4]",
+        ),
+        (
+            lambda: rope.cos_sin(
+                np.zeros((3, 1, 1), int), 8, mrope_section=[1, 2, 1], mrope_interleaved=True
+            ),
+            ValueError,
+            "mrope_section is [1, 2, 1]: height and width have at most a third of the R/2 = 4",
+        ),
+        (
+            lambda: rope.cos_sin(4, 6, scaling=rope.LongRope([1.0] * 4, [1.0] * 3, 8, 8, 8)),
+            ValueError,
+            "short_factor is [1.0, 1.0, 1.0, 1.0]: R/2 = 3 finite numbers above 0",
+        ),
+        (
+            lambda: rope.cos_sin(4, 4, scaling=rope.LongRope([1.0] * 2, [1.0, 0.0], 8, 8, 9)),
+            ValueError,
+            "long_factor is [1.0, 0.0]: R/2 = 2 finite numbers above 0",
+        ),
+        (
+            lambda: rope.LongRope([1.0], [1.0], 1, 8, 9),
+            ValueError,
+            "original_max_position_embeddings is 1: a finite number of at least 2",
         ),
         (lambda: rope.Linear(0.5), ValueError, "factor is 0.5: a finite number of at least 1"),
         (lambda: rope.Ntk(math.inf), ValueError, "factor is inf"),

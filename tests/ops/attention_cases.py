@@ -60,12 +60,21 @@ class Case:
         return {**self.head_arguments, "enable_tree_attention": int(len(self.arrays) == 7)}
 
     @property
+    def capacity(self) -> int:
+        return self.kv_cache.shape[3]
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
         return (*self.qkv.shape[:2], self.heads.q, self.heads.size)
 
     @property
     def ranges(self) -> list[host.TensorRange]:
         return [host.fixed_range(array.dtype, array.shape) for array in self.arrays.values()]
+
+    def field_list(self, **changes: object) -> list[host.Field]:
+        """The fields with other values, or without those that are None."""
+        fields = self.fields | changes
+        return [host.field(name, value) for name, value in fields.items() if value is not None]
 
     def expected(self) -> tuple[NDArray[np.float64], NDArray[np.float16]]:
         """Output and cache of the reference."""
@@ -131,6 +140,13 @@ def random_tree(size: int, seed: int = 0) -> NDArray[np.int32]:
     """Parents of a tree with several roots and branches."""
     rng = np.random.default_rng([seed, size])
     return np.array([-1, *(rng.integers(-1, i) for i in range(1, size))], np.int32)
+
+
+def no_rotation(positions: int, rotary_size: int) -> NDArray[np.float32]:
+    """A RoPE table that turns nothing."""
+    table = np.zeros((1, positions, rotary_size), np.float32)
+    table[..., : rotary_size // 2] = 1
+    return table
 
 
 def with_dummy_tree(case: Case) -> Case:

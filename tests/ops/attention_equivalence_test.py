@@ -8,7 +8,7 @@ import pytest
 from edge_llm_plugins import host, reference, tree
 from tests.ops import attention_cases as cases
 
-TOKENS = 70  # more than a KV tile
+TOKENS = 130  # more than the largest tree, and than a tile of any kernel
 SEQUENCE = cases.prefill(TOKENS, [TOKENS], capacity=TOKENS + 4)
 
 
@@ -43,7 +43,7 @@ def assert_same(
     reference.assert_cache_close(actual[1], expected[1], 64, hint=cases.rerun())
 
 
-@pytest.mark.parametrize("counts", [[70], [1, 69], [64, 6], [33, 37], [5, 1, 64]])
+@pytest.mark.parametrize("counts", [[130], [1, 129], [64, 66], [33, 97], [5, 1, 124]])
 def test_chunks_and_one_prefill(
     device: host.Device, whole: tuple[np.ndarray, np.ndarray], counts: list[int]
 ) -> None:
@@ -67,11 +67,13 @@ def test_decode_after_prefill_and_one_longer_prefill(
     assert_same((np.concatenate(outputs, axis=1), cache), (whole[0][:, -3:], whole[1]))
 
 
-@pytest.mark.parametrize("size", [1, 5, 33])
+# One to four words of the mask, and both kernels of chunks.
+@pytest.mark.parametrize("size", [2, 5, 33, 64, 65, 100, 128])
 def test_a_chain_shaped_tree_and_a_chunk(
     device: host.Device, whole: tuple[np.ndarray, np.ndarray], size: int
 ) -> None:
     past = TOKENS - size
+    chunk = piece(prefilled(whole, past), past, size)
     chain = piece(
         prefilled(whole, past),
         past,
@@ -80,10 +82,10 @@ def test_a_chain_shaped_tree_and_a_chunk(
         attention_mask=tree.pack_mask(tree.chain(size))[None],
         attention_pos_ids=tree.position_ids(tree.chain(size), past)[None],
     )
-    assert_same(cases.run(device, chain), (whole[0][:, past:], whole[1]))
+    assert_same(cases.run(device, chain), cases.run(device, chunk))
 
 
-@pytest.mark.parametrize("start", [1, 31, 63, 64, 69])
+@pytest.mark.parametrize("start", [1, 31, 63, 64, 129])
 def test_a_chunk_of_one_token_is_the_decode_step(
     device: host.Device, whole: tuple[np.ndarray, np.ndarray], start: int
 ) -> None:

@@ -52,8 +52,18 @@ def test_every_ratio(device: host.Device, ratio: int) -> None:
 
 
 def test_every_sm(sm: int | None) -> None:
-    for case in small_cases(cases.Heads(4, 2, 64)):
-        cases.check(host.open_device(device_kind(), sm), case)
+    """Each mode, both decode tiles and kernels of chunks, a split range, and a cache elsewhere."""
+    device = host.open_device(device_kind(), sm)
+    one_kv_head = {"heads": cases.Heads(3, 1, 128)}
+    for case in (
+        *small_cases(cases.Heads(4, 2, 64)),
+        cases.prefill(129, [129, 65], **one_kv_head),
+        cases.chunk(40, [40, 33], [31, 0], capacity=80, **one_kv_head),
+        cases.decode([600, 64], capacity=600, **one_kv_head),
+        cases.draft_trees(cases.random_tree(33)[None], [300], capacity=400, **one_kv_head),
+    ):
+        cases.check(device, case)
+        cases.check(device, case, version="1", in_place=False)
 
 
 @pytest.mark.parametrize("version", ["1", "2"])

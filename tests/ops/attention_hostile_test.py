@@ -31,9 +31,11 @@ def test_lengths_in_prefill(device: host.Device, seq: int) -> None:
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_lengths_and_starts_in_chunks(device: host.Device, length: int) -> None:
+@pytest.mark.parametrize("seq", [3, CAPACITY + 5])
+def test_lengths_and_starts_in_chunks(device: host.Device, seq: int, length: int) -> None:
+    """A short chunk is decoded; the long one is not, and has more tokens than the cache slots."""
     lengths = [length] * len(STARTS)
-    cases.check(device, finite_cache(cases.chunk(3, lengths, STARTS, CAPACITY)))
+    cases.check(device, finite_cache(cases.chunk(seq, lengths, STARTS, CAPACITY)))
 
 
 @pytest.mark.parametrize("start", STARTS)

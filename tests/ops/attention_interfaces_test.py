@@ -23,11 +23,6 @@ MODES = {
 }
 
 
-def field_list(case: cases.Case, **changes: object) -> list[host.Field]:
-    fields = case.fields | changes
-    return [host.field(name, value) for name, value in fields.items() if value is not None]
-
-
 def test_creators_of_each_major(device: host.Device) -> None:
     def listed(major: int) -> set[tuple[str, str]]:
         creators = device.library.creators(major)
@@ -64,7 +59,7 @@ def test_cache_may_be_written_elsewhere(device: host.Device, version: str, major
 def test_v3_under_version_1_keeps_its_version(device: host.Device) -> None:
     for version in ("1", "2"):
         creator = cases.creator(device, version, major=1)
-        plugin = creator.create("layer", field_list(TREE_CASE))
+        plugin = creator.create("layer", TREE_CASE.field_list())
         assert (plugin.name, plugin.version) == (cases.PLUGIN, version)
         assert plugin.clone().version == version
         assert creator.deserialize("layer", plugin.serialize()).version == version
@@ -77,7 +72,7 @@ def test_outputs_follow_the_inputs(
 ) -> None:
     """For both shapes of qkv, five and seven inputs; alias_kv_cache is optional."""
     for case in (MODES["chunk"], TREE_CASE):
-        fields = field_list(case, alias_kv_cache=alias)
+        fields = case.field_list(alias_kv_cache=alias)
         plugin = cases.creator(device, version, major).create("layer", fields)
         arrays = list(case.arrays.values())
         types = [tensor.type for tensor in case.ranges]
@@ -102,7 +97,7 @@ def test_only_linear_tensors_of_their_types_are_supported(
     device: host.Device, version: str, major: int, mode: str
 ) -> None:
     case = MODES[mode]
-    plugin = cases.creator(device, version, major).create("layer", field_list(case))
+    plugin = cases.creator(device, version, major).create("layer", case.field_list())
     inputs = [host.Tensor(tensor.type, tensor.max) for tensor in case.ranges]
     shapes = (case.output_shape, case.kv_cache.shape)
     tensors = [*inputs, *(host.Tensor(HALF, list(shape)) for shape in shapes)]
@@ -178,7 +173,7 @@ def test_workspace_serves_every_smaller_problem(device: host.Device, mode: str) 
 def test_v2_engine_data_of_others_is_refused(device: host.Device, major: int) -> None:
     """Upstream's four INT32, rubbish of the right length, and our other plugin's data."""
     creator = cases.creator(device, "1", major)
-    size = len(creator.create("layer", field_list(TREE_CASE)).serialize().bytes)
+    size = len(creator.create("layer", TREE_CASE.field_list()).serialize().bytes)
     upstream = np.array([6, 2, 64, 1], np.int32).tobytes()
     gemm = host.find_creator(device.library, "Int4GroupwiseGemmPlugin", "1", major)
     gemm_fields = {"gemm_n": 64, "gemm_k": 64, "group_size": 128}
@@ -191,7 +186,7 @@ def test_v2_engine_data_of_others_is_refused(device: host.Device, major: int) ->
 
 def test_v2_engines_do_not_depend_on_the_major(device: host.Device) -> None:
     data = {
-        cases.creator(device, "1", major).create("layer", field_list(TREE_CASE)).serialize().bytes
+        cases.creator(device, "1", major).create("layer", TREE_CASE.field_list()).serialize().bytes
         for major in (8, 10, 11)
     }
     assert len(data) == 1
@@ -200,7 +195,7 @@ def test_v2_engines_do_not_depend_on_the_major(device: host.Device) -> None:
 @pytest.mark.parametrize("alias", [0, 1])
 def test_v3_serializes_the_fields_that_it_was_created_from(device: host.Device, alias: int) -> None:
     creator = cases.creator(device)
-    data = creator.create("layer", field_list(TREE_CASE, alias_kv_cache=alias)).serialize()
+    data = creator.create("layer", TREE_CASE.field_list(alias_kv_cache=alias)).serialize()
     assert data.bytes == b""
     values = {field.name: np.frombuffer(field.data, np.int32) for field in data.fields}
     expected = TREE_CASE.fields | {"alias_kv_cache": alias}
@@ -214,7 +209,7 @@ def test_v3_engine_fields_that_are_missing_or_corrupted_are_refused(
     device: host.Device, removed: str
 ) -> None:
     creator = cases.creator(device)
-    fields = creator.create("layer", field_list(TREE_CASE)).serialize().fields
+    fields = creator.create("layer", TREE_CASE.field_list()).serialize().fields
     others = [field for field in fields if field.name != removed]
     with pytest.raises(host.PluginError, match=f"field {removed} is missing"):
         creator.deserialize("layer", host.SerializedPlugin(fields=others))
@@ -227,7 +222,7 @@ def test_v3_engine_fields_that_are_missing_or_corrupted_are_refused(
 @INTERFACES
 def test_clones_outlive_their_source(device: host.Device, version: str, major: int) -> None:
     creator = cases.creator(device, version, major)
-    source = creator.create("layer", field_list(TREE_CASE))
+    source = creator.create("layer", TREE_CASE.field_list())
     expected = source.serialize().bytes
     clone = source.clone().clone()
     del source

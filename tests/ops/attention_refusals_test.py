@@ -19,38 +19,33 @@ TREE = cases.draft_trees(tree.batch([[-1, 0, 0], [-1]]), [1, 4], capacity=8)
 CASES = {"chunk": CHUNK, "tree": TREE}
 
 
-def field_list(**changes: object) -> list[host.Field]:
-    fields = TREE.fields | changes
-    return [host.field(name, value) for name, value in fields.items() if value is not None]
-
-
 @INTERFACES
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ([], "field num_q_heads is missing; it is a required INT32"),
-        (field_list(num_kv_heads=None), "field num_kv_heads is missing"),
-        (field_list(head_size=None), "field head_size is missing"),
-        (field_list(enable_tree_attention=None), "field enable_tree_attention is missing"),
-        ([*field_list(), host.field("head_size", 64)], "field head_size is given twice"),
+        (TREE.field_list(num_kv_heads=None), "field num_kv_heads is missing"),
+        (TREE.field_list(head_size=None), "field head_size is missing"),
+        (TREE.field_list(enable_tree_attention=None), "field enable_tree_attention is missing"),
+        ([*TREE.field_list(), host.field("head_size", 64)], "field head_size is given twice"),
         (
-            [*field_list(alias_kv_cache=0), host.field("alias_kv_cache", 0)],
+            [*TREE.field_list(alias_kv_cache=0), host.field("alias_kv_cache", 0)],
             "field alias_kv_cache is given twice",
         ),
         (
-            field_list(num_q_heads=np.float32(6)),
+            TREE.field_list(num_q_heads=np.float32(6)),
             "field num_q_heads has type FLOAT32; INT32 is required",
         ),
-        (field_list(head_size=[64, 64]), "field head_size has 2 elements; 1 is required"),
-        (field_list(num_kv_heads=0), "field num_kv_heads = 0; positive numbers"),
-        (field_list(num_kv_heads=-2), "field num_kv_heads = -2; positive numbers"),
-        (field_list(num_q_heads=0), "field num_q_heads = 0; 1 to 16 times num_kv_heads = 2"),
-        (field_list(num_q_heads=5), "field num_q_heads = 5; 1 to 16 times num_kv_heads = 2"),
-        (field_list(num_q_heads=34), "field num_q_heads = 34; 1 to 16 times num_kv_heads = 2"),
-        (field_list(head_size=0), "field head_size = 0; positive numbers"),
-        (field_list(head_size=48), "head_size is 48; "),
-        (field_list(enable_tree_attention=2), "field enable_tree_attention = 2; 0 and 1"),
-        (field_list(alias_kv_cache=-1), "field alias_kv_cache = -1; 0 and 1"),
+        (TREE.field_list(head_size=[64, 64]), "field head_size has 2 elements; 1 is required"),
+        (TREE.field_list(num_kv_heads=0), "field num_kv_heads = 0; positive numbers"),
+        (TREE.field_list(num_kv_heads=-2), "field num_kv_heads = -2; positive numbers"),
+        (TREE.field_list(num_q_heads=0), "field num_q_heads = 0; 1 to 16 times num_kv_heads = 2"),
+        (TREE.field_list(num_q_heads=5), "field num_q_heads = 5; 1 to 16 times num_kv_heads = 2"),
+        (TREE.field_list(num_q_heads=34), "field num_q_heads = 34; 1 to 16 times num_kv_heads = 2"),
+        (TREE.field_list(head_size=0), "field head_size = 0; positive numbers"),
+        (TREE.field_list(head_size=48), "head_size is 48; "),
+        (TREE.field_list(enable_tree_attention=2), "field enable_tree_attention = 2; 0 and 1"),
+        (TREE.field_list(alias_kv_cache=-1), "field alias_kv_cache = -1; 0 and 1"),
     ],
 )
 def test_creation_refuses_fields(
@@ -64,7 +59,7 @@ def test_creation_refuses_fields(
 
 @INTERFACES
 def test_unknown_fields_are_tolerated(device: host.Device, version: str, major: int) -> None:
-    fields = [host.field("colour", [1, 2]), *field_list(), host.field("plugin_version", 3)]
+    fields = [host.field("colour", [1, 2]), *TREE.field_list(), host.field("plugin_version", 3)]
     plugin = cases.creator(device, version, major).create("layer", fields)
     assert plugin.clone().name == cases.PLUGIN
 
@@ -214,7 +209,7 @@ def test_caches_that_overlap_in_part_are_refused(
 
 @INTERFACES
 def test_enqueue_before_attaching_is_refused(device: host.Device, version: str, major: int) -> None:
-    plugin = cases.creator(device, version, major).create("layer", field_list())
+    plugin = cases.creator(device, version, major).create("layer", TREE.field_list())
     tensors = cases.CaseTensors(device, TREE)
     with pytest.raises(host.PluginError, match="enqueue before"):
         plugin.enqueue(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_llm_plugins import host, tree
+from edge_llm_plugins import host, rope, tree
 from tests.ops import attention_cases as cases
 
 
@@ -97,3 +97,19 @@ def test_positions_may_repeat_and_jump(device: host.Device) -> None:
     case = cases.draft_trees(cases.random_tree(9)[None], [7], capacity=20)
     positions = np.array([[19, 0, 0, 7, 3, 18, 1, 1, 0]], np.int32)
     cases.check(device, case.replace(attention_pos_ids=positions))
+
+
+# A past that leaves room for two tokens, for one and for none: 40 is the capacity.
+@pytest.mark.parametrize("past", [38, 39, 40])
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_tokens_beyond_the_capacity_see_the_others(
+    device: host.Device, size: int, past: int
+) -> None:
+    """Without a slot they are neither written nor seen, though every mask bit is set."""
+    case = cases.draft_trees(tree.chain(size)[None], [past], capacity=40)
+    case = case.replace(
+        rope_cos_sin=rope.cos_sin(60, 64), attention_mask=np.full((1, size, 1), -1, np.int32)
+    )
+    output, _ = case.expected()
+    assert output.any(axis=-1).all()
+    cases.check(device, case)
