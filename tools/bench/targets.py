@@ -63,7 +63,8 @@ class Peers:
         us = self.us[peer] / factor
         if us < SHORT_US:
             us = self._empty_kernel_us + (self.us[peer] - self._empty_kernel_us) / factor
-        return Goal(us, peer if factor == 1 else f"{factor:g} x {peer}")
+        slower = f"{peer} + {100 / factor - 100:.0f} %"
+        return Goal(us, peer if factor == 1 else f"{factor:g} x {peer}" if factor > 1 else slower)
 
 
 def goals(case: Case, peers: Peers, floor_us: float) -> Goals:
