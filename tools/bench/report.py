@@ -41,11 +41,12 @@ def page(family: str, machine: Mapping[str, Any], rows: Sequence[Row]) -> str:
         _NOTES[family],
         "",
         "Microseconds per call. *In italics*: recorded on "
-        f"{recorded.RECORD.gpu}, {recorded.RECORD.date}, not in this run; it counts times `scale`,",
-        f"what {YARDSTICKS[family]} takes in this run over what it took then. `of floor`: the floor "
-        "over our time.",
-        "`ratio`: the fastest peer's time over ours. `hopper`: the target that needs the Hopper "
-        "matrix path.",
+        f"{recorded.RECORD.gpu}, {recorded.RECORD.date}, not in this run;",
+        f"it counts times `scale`, what {YARDSTICKS[family]} takes in this run over what it took "
+        "then.",
+        "`of floor`: the floor over our time. `ratio`: the fastest peer's time over ours. "
+        "`hopper`: the target",
+        "that needs the Hopper matrix path.",
         "",
         *(f"- `{name}`: {recorded.PEERS[name]}" for name in peers),
         "",
