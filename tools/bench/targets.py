@@ -86,7 +86,7 @@ def _int4_goals(case: Int4Case, peers: Peers, floor_us: float) -> Goals:
         others = ("upstream_gemv", "upstream_gemm", "marlin", "tinygemm")
         now = peers.goal(others, 1.3 if floor_us >= 7 else 1)
         if now and (case.n, case.k) == (28672, 4096):
-            now = _strictest(now, Goal(floor_us / 0.75, "75 % of the floor"))
+            now = _strictest(now, Goal(floor_us * 4 / 3, "3/4 of the floor"))
         return Goals(now, now)
     if case.m <= 32:
         now = peers.goal(gpu_peers, 1.25)
