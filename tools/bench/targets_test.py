@@ -45,7 +45,9 @@ def test_few_rows_must_beat_the_best_peer_by_a_factor_unless_small(floor_us, fac
 
 def test_widest_layer_must_reach_three_quarters_of_the_floor():
     case = int4(4, n=28672)
-    assert goals(case, {}, {"marlin": 26.0}, 14.1).now == targets.Goal(pytest.approx(18.8), "3/4 of the floor")
+    assert goals(case, {}, {"marlin": 26.0}, 14.1).now == targets.Goal(
+        pytest.approx(18.8), "3/4 of the floor"
+    )
     assert goals(case, {}, {"marlin": 13.0}, 14.1).now.rule == "1.3 x marlin"
 
 
