@@ -37,28 +37,52 @@ Contenders = Callable[
 ]
 
 
+# By contender: us, min_us, max_us and error, or failed: why.
+Measured = dict[str, dict[str, Any]]
+
+
 class DeviceLostError(Exception):
     """A kernel has broken the CUDA context: nothing runs in this process any more."""
 
 
-def main(family: str, description: str, contenders: Contenders) -> int:
-    """Runs a benchmark with the options of the command line.
-
-    Args:
-      family: of the cases.
-      description: for --help.
-      contenders: yields each case with a context in which its contenders have their inputs.
-
-    Returns:
-      0 if everything of ours was measured and is correct.
-    """
+def options(description: str) -> argparse.ArgumentParser:
+    """The options that every program here has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=pathlib.Path, required=True, help="the JSON to write")
     parser.add_argument("--only", default="", help="regular expression of the cases' names")
     parser.add_argument("--device", choices=("cuda", "emulator"), default="cuda")
     parser.add_argument("--sm", type=int, help="the SM to emulate")
-    args = parser.parse_args()
+    return parser
 
+
+def measure(
+    machine: machines.Machine, selected: Sequence[cases.Case], contenders: Contenders
+) -> Iterator[tuple[cases.Case, Measured]]:
+    """Measures case by case, until the end or until the device is lost.
+
+    Args:
+      machine: where.
+      selected: the cases.
+      contenders: yields each case with a context in which its contenders have their inputs.
+
+    Yields:
+      a case, and by contender us, min_us, max_us and error, or failed and why.
+    """
+    ceilings = machine.ceilings()
+    try:
+        for case, inputs in contenders(machine, selected):
+            yield case, _measure_case(machine, inputs, case.floor_us(ceilings))
+    except DeviceLostError as error:
+        print(f"stopped: {error}; run the cases that are left with --only", file=sys.stderr)
+
+
+def main(family: str, description: str, contenders: Contenders) -> int:
+    """Runs a benchmark with the options of the command line.
+
+    Returns:
+      0 if everything of ours was measured and is correct.
+    """
+    args = options(description).parse_args()
     all_cases = cases.FAMILIES if args.device == "cuda" else cases.TINY_CASES
     selected = cases.select(all_cases[family], args.only)
     torch.manual_seed(0)
@@ -67,14 +91,10 @@ def main(family: str, description: str, contenders: Contenders) -> int:
     print(f"{family}: {len(selected)} cases on {facts['gpu']}, torch {facts['torch']}")
     start = time.perf_counter()
     rows: list[results.Row] = []
-    try:
-        for case, inputs in contenders(machine, selected):
-            floor_us = case.floor_us(cases.Ceilings(**facts["ceilings"]))
-            rows.append(results.row(case, _measure_case(machine, inputs, floor_us), facts))
-            results.write(args.output, family, facts, rows)
-            print(_line(rows[-1]), flush=True)
-    except DeviceLostError as error:
-        print(f"stopped: {error}; run the cases that are left with --only", file=sys.stderr)
+    for case, measured in measure(machine, selected, contenders):
+        rows.append(results.row(case, measured, facts))
+        results.write(args.output, family, facts, rows)
+        print(_line(rows[-1]), flush=True)
     failed = len(selected) - sum("error" in row.measured.get(results.OURS, {}) for row in rows)
     print(f"{family}: {failed} cases failed, {time.perf_counter() - start:.0f} s")
     return 1 if failed else 0
@@ -84,8 +104,8 @@ def _measure_case(
     machine: machines.Machine,
     inputs: AbstractContextManager[list[Contender]],
     floor_us: float,
-) -> dict[str, dict[str, Any]]:
-    measured: dict[str, dict[str, Any]] = {}
+) -> Measured:
+    measured: Measured = {}
     try:
         with inputs as found:
             for contender in found:

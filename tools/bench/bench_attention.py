@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -18,51 +18,73 @@ from tools.bench import attention_peers, bench, machines, timing
 from tools.bench.attention_inputs import Problem, Shared, largest_error
 from tools.bench.bench import Contender
 from tools.bench.cases import AttentionCase
-from tools.bench.machines import Machine, loaded_plugin
+from tools.bench.machines import Machine, PluginTensor, loaded_plugin
 from tools.bench.results import OURS
+
+
+class Rotation:
+    """Inputs and outputs of a case, as many as it takes to leave the L2 behind.
+
+    What all layers of a model share in a step, the calls share too, so that it stays in the L2 as
+    it does there: lengths, starts, RoPE table, tree. QKV, cache and output are each call's own.
+    """
+
+    def __init__(self, machine: Machine, case: AttentionCase) -> None:
+        self.machine = machine
+        self.shared = Shared(case, machine.torch_device)
+        # The cache of a prefill is written, not read: Q, K and V of the new tokens come instead.
+        copies = timing.rotation(case.nbytes) if machine.has_peers else 1
+        self.problems = [Problem(self.shared) for _ in range(copies)]
+        self._expected = self.problems[0].expected(self.shared)
+        self.qkvs = [machine.plugin_tensor(problem.qkv) for problem in self.problems]
+        self.caches = [machine.plugin_tensor(problem.cache) for problem in self.problems]
+        self.outputs = [machines.unwritten(machine, self._expected.shape) for _ in self.problems]
+        self.context_lengths = machine.plugin_tensor(self.shared.context_lengths)
+        self.rope_cos_sin = machine.plugin_tensor(self.shared.rope_cos_sin)
+        self.start_index = machine.plugin_tensor(self.shared.start_index)
+        self.tree = [machine.plugin_tensor(tensor) for tensor in self.shared.tree]
+
+    @contextlib.contextmanager
+    def ours(self) -> Iterator[Contender]:
+        """The plugin, with its own choice of kernels."""
+        common = [self.context_lengths, self.rope_cos_sin, self.start_index, *self.tree]
+        inputs = [[qkv, cache, *common] for qkv, cache in zip(self.qkvs, self.caches, strict=True)]
+        fields = self.shared.fields
+        with loaded_plugin(self.machine, "AttentionPlugin", fields, inputs[0]) as context:
+
+            def plugin(index: int) -> PluginTensor:
+                outputs = [self.outputs[index], self.caches[index]]
+                context.enqueue(inputs[index], outputs, self.machine.stream)
+                return self.outputs[index]
+
+            yield self.contender(OURS, plugin)
+
+    def contender(self, name: str, call: Callable[[int], PluginTensor]) -> Contender:
+        """One that computes what the plugin does."""
+        return Contender(name, len(self.problems), call, self._check)
+
+    def peers(self) -> list[Contender]:
+        """What PyTorch has."""
+        return [
+            Contender(name, len(self.problems), call, self._check_peer)
+            for name, call in attention_peers.peers(self.shared, self.problems).items()
+        ]
+
+    def _check(self, output: torch.Tensor) -> float:
+        self.problems[0].check_cache(self.machine.read(self.caches[0]))
+        return largest_error(output, self._expected)
+
+    def _check_peer(self, output: torch.Tensor) -> float:
+        rows = output.reshape(self._expected.transpose(1, 2).shape).transpose(1, 2)
+        return largest_error(rows, self._expected, factor=2)
 
 
 @contextlib.contextmanager
 def case_contenders(machine: Machine, case: AttentionCase) -> Iterator[list[Contender]]:
     """Everything that computes this case."""
-    shared = Shared(case, machine.torch_device)
-    # The cache of a prefill is written, not read: Q, K and V of the new tokens come instead.
-    rotated = timing.rotation(case.nbytes) if machine.has_peers else 1
-    problems = [Problem(shared) for _ in range(rotated)]
-    expected = problems[0].expected(shared)
-    caches = [machine.plugin_tensor(problem.cache) for problem in problems]
-    outputs = [machines.unwritten(machine, expected.shape) for _ in problems]
-    common = [
-        machine.plugin_tensor(tensor)
-        for tensor in (shared.context_lengths, shared.rope_cos_sin, shared.start_index)
-    ]
-    trees = [machine.plugin_tensor(tensor) for tensor in shared.tree]
-    inputs = [
-        [machine.plugin_tensor(problem.qkv), cache, *common, *trees]
-        for problem, cache in zip(problems, caches, strict=True)
-    ]
-
-    def check_ours(output: torch.Tensor) -> float:
-        problems[0].check_cache(machine.read(caches[0]))
-        return largest_error(output, expected)
-
-    def check_peer(output: torch.Tensor) -> float:
-        rows = output.reshape(expected.transpose(1, 2).shape).transpose(1, 2)
-        return largest_error(rows, expected, factor=2)
-
-    with loaded_plugin(machine, "AttentionPlugin", shared.fields, inputs[0]) as context:
-
-        def plugin(index: int) -> object:
-            context.enqueue(inputs[index], [outputs[index], caches[index]], machine.stream)
-            return outputs[index]
-
-        contenders = [Contender(OURS, rotated, plugin, check_ours)]
-        if machine.has_peers:
-            contenders += [
-                Contender(name, rotated, call, check_peer)
-                for name, call in attention_peers.peers(shared, problems).items()
-            ]
-        yield contenders
+    rotation = Rotation(machine, case)
+    with rotation.ours() as ours:
+        yield [ours, *(rotation.peers() if machine.has_peers else [])]
 
 
 def contenders(

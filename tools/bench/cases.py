@@ -154,6 +154,24 @@ ATTENTION_CASES = (
     AttentionCase("tree", LLAMA_8B, 8, 60, 2108),
 )
 
+# What the choice of tiles and splits is tuned on: where the KV range can be split.
+ATTENTION_TUNING_CASES = (
+    *(
+        _decode(model, batch, length)
+        for model in (LLAMA_8B, QWEN3, QWEN25)
+        for batch in (1, 4, 8, 32)
+        for length in (512, 2048, 8192, 32768)
+    ),
+    *(
+        AttentionCase(mode, model, batch, q_len, past + q_len)
+        for mode in ("tree", "chunk")
+        for model in (LLAMA_8B, QWEN3, QWEN25)
+        for batch in (1, 8)
+        for q_len in (16, 60)
+        for past in (2048, 8192)
+    ),
+)
+
 FAMILIES: dict[str, tuple[Case, ...]] = {
     "int4_gemm": INT4_CASES,
     "attention": ATTENTION_CASES,
@@ -168,8 +186,8 @@ TINY_CASES: dict[str, tuple[Case, ...]] = {
         for mode, q_len, kv_len in (
             ("prefill", 20, 20),
             ("chunk", 20, 40),
-            ("decode", 1, 40),
-            ("tree", 5, 40),
+            ("decode", 1, 200),
+            ("tree", 5, 200),
         )
     ),
 }

@@ -82,13 +82,16 @@ def to_json(judged: Row) -> dict[str, Any]:
 
 
 def write(path: pathlib.Path, family: str, machine: Mapping[str, Any], rows: list[Row]) -> None:
-    """Writes all rows that there are so far; the file is whole at any time."""
-    text = json.dumps(
-        {"family": family, "machine": machine, "cases": [to_json(judged) for judged in rows]},
-        indent=1,
-    )
+    """Writes all rows that there are so far."""
+    judged = [to_json(row) for row in rows]
+    text = json.dumps({"family": family, "machine": machine, "cases": judged}, indent=1)
+    write_whole(path, text + "\n")
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Replaces a file that is whole at any time."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(text + "\n")
+    temporary.write_text(text)
     temporary.replace(path)
 
 
