@@ -1,8 +1,9 @@
-"""Turns the JSON of a benchmark into its page: machine, table, targets missed.
+"""Turns the JSON of the benchmarks into what is published: pages, a picture, the JSON itself.
 
     python3 -m tools.bench.report int4_gemm.json attention.json --folder=docs/benchmarks
 
-writes a page per file and prints the missed targets. It needs neither a GPU nor PyTorch.
+writes <family>.md and <family>.json for each file and one roofline.svg, which needs matplotlib, and
+prints the missed targets; without --folder it only prints. It needs neither a GPU nor PyTorch.
 """
 
 from __future__ import annotations
@@ -161,15 +162,20 @@ def _goal(row: Row, goal: Goal | None) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=pathlib.Path, nargs="+", help="JSON of the benchmarks")
-    parser.add_argument("--folder", type=pathlib.Path, help="where to write <family>.md")
+    parser.add_argument("--folder", type=pathlib.Path, help="where to write the report")
     args = parser.parse_args()
-    for path in args.results:
-        family, machine, rows = results.read(path)
+    runs = [results.read(path) for path in args.results]
+    for family, machine, rows in runs:
         if args.folder:
             (args.folder / f"{family}.md").write_text(page(family, machine, rows))
+            results.write(args.folder / f"{family}.json", family, machine, rows)
         lines = missed(rows)
         print(f"{family}: {len(rows)} cases, {len(lines)} targets missed")
         print("\n".join(lines))
+    if args.folder:
+        from tools.bench import roofline  # printing must not need matplotlib
+
+        roofline.write(args.folder / "roofline.svg", runs)
     return 0
 
 

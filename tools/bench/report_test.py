@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import pytest
 
@@ -39,8 +38,14 @@ def test_file_keeps_measurements_and_judges_anew(tmp_path):
     assert (family, machine) == ("int4_gemm", MACHINE)
     assert found[0].measured == rows[0].measured
     assert found[0].goals == rows[0].goals
-    (case,) = json.loads(path.read_text())["cases"]
-    assert case["target"]["met"] and case["name"] == CASE.name
+
+
+def test_file_has_a_line_per_case_and_short_numbers(tmp_path):
+    path = tmp_path / "int4_gemm.json"
+    results.write(path, "int4_gemm", MACHINE, 2 * [judged({"us": 8.123456789})])
+    lines = path.read_text().splitlines()
+    assert len(lines) == 4
+    assert '"us": 8.1235' in lines[1]
 
 
 def test_reading_names_a_case_that_is_gone(tmp_path):

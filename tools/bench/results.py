@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tools.bench import recorded, targets
@@ -60,39 +60,29 @@ def row(case: Case, measured: Mapping[str, dict[str, Any]], machine: Mapping[str
     return Row(case, floor_us, dict(measured), peers, goals)
 
 
-def to_json(judged: Row) -> dict[str, Any]:
-    """A case as it stands in the file."""
-
-    def goal(found: targets.Goal | None) -> dict[str, Any] | None:
-        excess = judged.excess(found)
-        return found and dataclasses.asdict(found) | {"met": excess is not None and excess <= 0}
-
-    return {
-        "name": judged.case.name,
-        "bytes": judged.case.nbytes,
-        "flops": judged.case.flops,
-        "floor_us": judged.floor_us,
-        "measured": judged.measured,
-        "peers_us": judged.peers.us,
-        "scale_of_recorded": judged.peers.scale,
-        "ratio_to_best_peer": judged.ratio,
-        "target": goal(judged.goals.now),
-        "hopper_target": goal(judged.goals.hopper),
-    }
-
-
 def write(path: pathlib.Path, family: str, machine: Mapping[str, Any], rows: list[Row]) -> None:
-    """Writes all rows that there are so far."""
-    judged = [to_json(row) for row in rows]
-    text = json.dumps({"family": family, "machine": machine, "cases": judged}, indent=1)
-    write_whole(path, text + "\n")
+    """Writes the measurements of all rows that there are so far: what follows, `read` computes."""
+    cases = [{"name": row.case.name, "measured": row.measured} for row in rows]
+    write_lines(path, {"family": family, "machine": machine}, "cases", cases)
 
 
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Replaces a file that is whole at any time."""
+def write_lines(
+    path: pathlib.Path, head: Mapping[str, Any], key: str, items: Sequence[Mapping[str, Any]]
+) -> None:
+    """Writes JSON with a line per item, and numbers no longer than they are true.
+
+    Whatever happens meanwhile, the file is whole: the old one or the new one.
+    """
+    lines = ",\n".join(json.dumps(_rounded(item)) for item in items)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
+    temporary.write_text(f'{json.dumps(_rounded(head))[:-1]}, "{key}": [\n{lines}\n]}}\n')
     temporary.replace(path)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def read(path: pathlib.Path) -> tuple[str, dict[str, Any], list[Row]]:

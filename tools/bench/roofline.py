@@ -1,21 +1,15 @@
-"""Draws the rooflines of benchmarks: what each case reaches of what the GPU can do.
-
-    python3 -m tools.bench.roofline int4_gemm.json attention.json --output=roofline.svg
-
-Needs matplotlib, and no GPU.
-"""
+"""The roofline of a report: what each case reaches of what the GPU can do. Needs matplotlib."""
 
 from __future__ import annotations
 
-import argparse
 import pathlib
-import sys
 import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 
-from tools.bench import results
 from tools.bench.results import OURS, Row
 
 matplotlib.use("svg")
@@ -43,7 +37,7 @@ def groups(rows: list[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def draw(axes: pyplot.Axes, family: str, machine: dict, rows: list[Row]) -> None:
+def draw(axes: pyplot.Axes, family: str, machine: Mapping[str, Any], rows: list[Row]) -> None:
     """One roofline: floating-point operations per second over those per byte."""
     ceilings = machine["ceilings"]
     intensities = [row.case.flops / row.case.nbytes for row in rows]
@@ -73,21 +67,12 @@ def wrapped(svg: str) -> str:
     return "\n".join(wrapper.fill(line) for line in svg.splitlines()) + "\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=pathlib.Path, nargs="+", help="JSON of the benchmarks")
-    parser.add_argument("--output", type=pathlib.Path, required=True, help="the SVG to write")
-    args = parser.parse_args()
-    figure, axes = pyplot.subplots(1, len(args.results), figsize=(6 * len(args.results), 4.5))
-    for path, part in zip(args.results, np.atleast_1d(axes), strict=True):
-        family, machine, rows = results.read(path)
+def write(path: pathlib.Path, runs: Sequence[tuple[str, Mapping[str, Any], list[Row]]]) -> None:
+    """Writes one SVG with a roofline per run: family, machine and rows, as results.read gives."""
+    figure, axes = pyplot.subplots(1, len(runs), figsize=(6 * len(runs), 4.5))
+    for (family, machine, rows), part in zip(runs, np.atleast_1d(axes), strict=True):
         draw(part, family, machine, [row for row in rows if OURS in row.measured])
     figure.suptitle(f"{machine['gpu']}, {machine['date']}")
     figure.tight_layout()
-    figure.savefig(args.output, format="svg", metadata={"Date": None})
-    args.output.write_text(wrapped(args.output.read_text()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    path.write_text(wrapped(path.read_text()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -90,13 +89,13 @@ def main(description: str, tuner: Tuner) -> int:
             found = tuner.candidates(case, images, machine.host_device.sm_count)
             yield case, _case_contenders(tuner, launcher, make_rotation, found)
 
-    facts = machine.facts()
+    head = {"family": tuner.family, "machine": machine.facts()}
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
     with driver.context(machine.host_device.ordinal):
         for case, measured in bench.measure(machine, selected, contenders):
             rows += _rows(case, measured)
-            _write(args.output, {"family": tuner.family, "machine": facts}, rows)
+            results.write_lines(args.output, head, "rows", rows)
             print(_line(case, measured), flush=True)
     failed = sum("failed" in row for row in rows)
     print(f"{len(rows)} candidates, {failed} failed, {time.perf_counter() - start:.0f} s")
@@ -130,12 +129,6 @@ def _rows(case: cases.Case, measured: bench.Measured) -> list[dict[str, Any]]:
         variant, _, splits = name.partition(" splits=")
         rows.append({**shape, "variant": variant, "splits": int(splits or 0), **result})
     return rows
-
-
-def _write(path: pathlib.Path, head: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """JSON with a line per row."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    results.write_whole(path, f'{json.dumps(head)[:-1]}, "rows": [\n{lines}\n]}}\n')
 
 
 def _line(case: cases.Case, measured: bench.Measured) -> str:
