@@ -34,6 +34,7 @@ def announced(tensor: host.DeviceTensor, *extents: int) -> Described:
     return Described(tensor, shape=(BATCH, *extents), address=address)
 
 
+@pytest.mark.emulator_only
 @pytest.mark.parametrize(
     "row",
     [
