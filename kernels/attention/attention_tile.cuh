@@ -85,10 +85,19 @@ __device__ __forceinline__ void for_each_chunk(const Body& body) {
   }
 }
 
+// Copies kRows heads, one behind the other, to shared memory.
+template <class Tile, int kRows>
+__device__ __forceinline__ void load_heads(uint32_t target, const char* heads) {
+  for_each_chunk<Tile, kRows>([&](int row, int chunk) {
+    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk),
+                        heads + row * Tile::kHeadBytes + chunk * 16);
+  });
+}
+
 // Copies kRows heads to shared memory, from head_of(row); zeros, and nothing is read, where that is
 // null: the product of a weight 0 and a NaN would be NaN.
 template <class Tile, int kRows, class HeadOf>
-__device__ __forceinline__ void load_heads(uint32_t target, const HeadOf& head_of) {
+__device__ __forceinline__ void gather_heads(uint32_t target, const HeadOf& head_of) {
   for_each_chunk<Tile, kRows>([&](int row, int chunk) {
     const char* head = head_of(row);
     ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);

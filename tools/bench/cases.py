@@ -170,6 +170,8 @@ ATTENTION_TUNING_CASES = (
         for q_len in (16, 60)
         for past in (2048, 8192)
     ),
+    *(AttentionCase("chunk", model, 1, 512, 4608) for model in (LLAMA_8B, QWEN3, QWEN25)),
+    *(_prefill(model, 1, length) for model in (LLAMA_8B, QWEN3, QWEN25) for length in (512, 2048)),
 )
 
 FAMILIES: dict[str, tuple[Case, ...]] = {

@@ -97,16 +97,14 @@ class Launcher:
         grid: Sequence[int],
         params: bytes,
         stream: int,
-        waits_itself: bool = False,
     ) -> None:
-        """Launches one kernel.
+        """Launches one kernel, before the one in front of it has ended where the SM can.
 
         Args:
           variant: its row of the manifest.
           grid: CTAs in x, y, z; missing ones are 1.
           params: its params struct.
           stream: a CUstream.
-          waits_itself: it may start before the one in front of it has ended, where the SM can.
         """
         kernel, _ = self._kernels.get(variant["name"]) or self._load(variant["name"])
         buffer = ctypes.create_string_buffer(params, len(params))
@@ -117,7 +115,7 @@ class Launcher:
             variant["shared_bytes"],
             stream,
             self._overlap,
-            int(waits_itself and self.images.has_dependent_launch),
+            int(self.images.has_dependent_launch),
         )
         self._driver.call("cuLaunchKernelEx", ctypes.byref(config), kernel, arguments, None)
 
@@ -164,7 +162,7 @@ def int4_gemm(
     if splits > 1:
         combine = launcher.images.only("int4_gemm", "combine")
         ctas = _ceil_div(case.m * case.n, 4 * combine["threads"])
-        launcher.launch(combine, (ctas,), params, stream, waits_itself=True)
+        launcher.launch(combine, (ctas,), params, stream)
 
 
 def attention(
@@ -181,7 +179,7 @@ def attention(
 
     Args:
       launcher: of the device.
-      variant: its row of the manifest; a decode, or a prefill that has no splits.
+      variant: its row of the manifest; a decode or a prefill.
       case: the shape.
       splits: CTAs that share the KV range.
       pointers: the nine of AttentionParams, 0 for null; partials are f32
@@ -200,16 +198,16 @@ def attention(
         append = images.only("attention", "append")
         chunks = case.q_len * 2 * model.kv_heads * model.head_size // 8
         launcher.launch(append, (_ceil_div(chunks, append["threads"]), batch), params, stream)
-        grid = (model.q_heads, _ceil_div(case.q_len, tile_q), batch)
-        launcher.launch(variant, grid, params, stream, waits_itself=True)
-        return
-    rows = case.q_len * (model.q_heads // model.kv_heads)
-    grid = (_ceil_div(rows, tile_q) * model.kv_heads, splits, batch)
+        grid = (model.q_heads * splits, _ceil_div(case.q_len, tile_q), batch)
+    else:
+        rows = case.q_len * (model.q_heads // model.kv_heads)
+        grid = (_ceil_div(rows, tile_q) * model.kv_heads, splits, batch)
     launcher.launch(variant, grid, params, stream)
     if splits > 1:
         combine = images.only("attention", "combine")
+        places = combine["threads"] // (model.head_size // 4)  # combined_heads() of the kernels
         heads = batch * case.q_len * model.q_heads
-        launcher.launch(combine, (heads,), params, stream, waits_itself=True)
+        launcher.launch(combine, (_ceil_div(heads, max(1, places // splits)),), params, stream)
 
 
 def _ceil_div(a: int, b: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -48,15 +49,16 @@ class AttentionTuner:
         """The variants and splits that are worth a measurement for a case."""
         found = []
         model = case.model
-        if case.mode in ("prefill", "chunk"):
-            found += [Candidate(variant, 1) for variant in _serving(images, "prefill", case)]
-        if case.mode == "prefill" or case.q_len > _MOST_DECODED_TOKENS:
-            return found
-        for variant in _serving(images, "decode", case):
+        kinds = ["prefill"] if case.mode in ("prefill", "chunk") else []
+        kinds += ["decode"] if case.mode != "prefill" and case.q_len <= _MOST_DECODED_TOKENS else []
+        for variant in _serving(images, kinds, case):
             tile = variant["tile"]
-            rows = case.q_len * (model.q_heads // model.kv_heads)
-            ctas = -(-rows // tile["tile_q"]) * model.kv_heads * case.batch
+            group = model.q_heads // model.kv_heads if variant["kind"] == "decode" else 1
+            tiles = -(-case.q_len * group // tile["tile_q"])
+            ctas = tiles * model.q_heads // group * case.batch
             most = min(-(-case.kv_len // tile["tile_kv"]), _MOST_CTAS_PER_SM * sm_count // ctas)
+            if case.mode == "prefill":
+                most = 1  # its tiles share the KV range as they are
             found += [Candidate(variant, splits) for splits in SPLITS if splits <= max(1, most)]
         return found
 
@@ -86,11 +88,11 @@ class AttentionTuner:
         return (functools.partial(call, candidate) for candidate in found)
 
 
-def _serving(images: launch.Images, kind: str, case: AttentionCase) -> list[dict]:
-    size = case.model.head_size
-    return [
-        variant for variant in images.of("attention", kind) if variant["tile"]["head_size"] == size
-    ]
+def _serving(
+    images: launch.Images, kinds: Sequence[str], case: AttentionCase
+) -> list[dict[str, Any]]:
+    variants = [variant for kind in kinds for variant in images.of("attention", kind)]
+    return [v for v in variants if v["tile"]["head_size"] == case.model.head_size]
 
 
 if __name__ == "__main__":
