@@ -192,11 +192,11 @@ class LaunchCosts:
 
     sm: str
     variant: str
-    launch_us: float
-    cta_us: float
-    step_us: float
-    wait_us: float
-    partial_us: float
+    launch: float
+    cta: float
+    step: float
+    wait: float
+    partial: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,10 +236,10 @@ def _launch_costs(tables: Mapping[str, Any]) -> Iterator[LaunchCosts]:
             if row["kind"] == "combine":
                 continue
             measured = tables["launch_costs"].get(sm, {})
-            reference = tables["launch_costs"][tables["reference_sm"]]
+            reference_sm, reference = next(iter(tables["launch_costs"].items()))
             if name not in reference:
                 raise ValueError(
-                    f"{name}: SM {tables['reference_sm']} has no costs for it in kernels/costs.bzl;"
+                    f"{name}: SM {reference_sm} has no costs for it in kernels/costs.bzl;"
                     " measure them with tools/bench, or take those of the most similar variant"
                 )
             yield LaunchCosts(sm, name, **measured.get(name, reference[name]))

@@ -1,10 +1,10 @@
 """Fits the launch costs of an SM to a tuner's measurements: the numbers of kernels/costs.bzl.
 
-    python3 -m tools.bench.fit_costs tune_int4_gemm.json --csv=kernels/tuning/int4_gemm_sm90.csv
-    python3 -m tools.bench.fit_costs kernels/tuning/int4_gemm_sm90.csv
+    python3 -m tools.bench.fit_costs tune_int4_gemm.json --csv=kernels/tuning/int4_gemm_h200.csv
+    python3 -m tools.bench.fit_costs kernels/tuning/int4_gemm_h200.csv
 
 The first keeps the measurements as data, and both print the rows of kernels/costs.bzl. What the
-costs mean, plugins/runtime/launch_costs.h says; this computes the same from the same facts.
+costs mean, kernels/variant_facts.h says; this computes the same from the same facts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 # What the driver keeps of the shared memory for each resident CTA.
 _RESERVED_SHARED_BYTES = 1024
 
-COSTS = ("launch_us", "cta_us", "step_us", "wait_us", "partial_us")
+COSTS = ("launch", "cta", "step", "wait", "partial")
 
 
 @dataclasses.dataclass(frozen=True)

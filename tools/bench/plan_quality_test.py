@@ -19,7 +19,7 @@ SM, SM_COUNT = "90", 132
 @pytest.fixture(scope="module")
 def excess() -> dict[tuple[int, int, int], float]:
     """By which part the planned launch takes longer than the fastest that was measured."""
-    library = host.open_device("emulator", int(SM)).library
+    library = host.open_device("emulator").library  # plans for any SM
     found = {}
     for shape in SHAPES:
         times = {
