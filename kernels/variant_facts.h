@@ -41,4 +41,15 @@ struct AttentionVariant {
   int64_t shared_bytes;  // dynamic shared memory of one CTA
 };
 
+// What a launch of a variant costs on an SM, in microseconds: plugins/runtime/launch_costs.h.
+struct LaunchCosts {
+  int sm;
+  const char* variant;
+  double launch_us;   // of every launch, a combine kernel behind it included
+  double cta_us;      // of each CTA of the busiest multiprocessor
+  double step_us;     // of each step of each of these: what its units are busy
+  double wait_us;     // of each step of CTAs that run at the same time: what they wait for memory
+  double partial_us;  // of each million of partial sums
+};
+
 }  // namespace edge_llm

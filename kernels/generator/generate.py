@@ -112,6 +112,10 @@ def cpp_tables(tables: Tables) -> str:
         numbers = [*steps, variant.threads, variant.ctas_per_sm, variant.shared_bytes]
         kind = f"AttentionKind::k{variant.kind.capitalize()}"
         lines.append(f'    {{"{variant.name}", {kind}, {", ".join(map(str, numbers))}}},')
+    lines += ["};", "", "inline constexpr LaunchCosts kLaunchCosts[] = {"]
+    for costs in tables.launch_costs:
+        sm, name, *numbers = dataclasses.astuple(costs)
+        lines.append(f'    {{{sm}, "{name}", {", ".join(map(str, numbers))}}},')
     lines += ["};", "", "}  // namespace edge_llm", ""]
     return "\n".join(lines)
 

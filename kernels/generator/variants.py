@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kernels.generator.attention_variants import AttentionVariant
@@ -187,12 +187,26 @@ class Int4GemmVariant:
 
 
 @dataclasses.dataclass(frozen=True)
+class LaunchCosts:
+    """What a launch of a variant costs on an SM: LaunchCosts in kernels/variant_facts.h."""
+
+    sm: str
+    variant: str
+    launch: float
+    cta: float
+    step: float
+    wait: float
+    partial: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Tables:
     """All of kernels/variants.bzl."""
 
     sms: tuple[Sm, ...]
     int4_gemm: tuple[Int4GemmVariant, ...]
     attention: tuple[AttentionVariant, ...]
+    launch_costs: tuple[LaunchCosts, ...] = ()
 
     @property
     def variants(self) -> tuple[Int4GemmVariant | AttentionVariant, ...]:
@@ -211,4 +225,21 @@ class Tables:
             attention=tuple(
                 AttentionVariant.from_row(name, row) for name, row in tables["attention"].items()
             ),
+            launch_costs=tuple(_launch_costs(tables)),
         )
+
+
+def _launch_costs(tables: Mapping[str, Any]) -> Iterator[LaunchCosts]:
+    """Those of kernels/costs.bzl, the reference SM's for every pair that it leaves out."""
+    for sm in sorted(tables["sms"], key=int):
+        for name, row in tables["int4_gemm"].items():
+            if row["kind"] == "combine":
+                continue
+            measured = tables["launch_costs"].get(sm, {})
+            reference_sm, reference = next(iter(tables["launch_costs"].items()))
+            if name not in reference:
+                raise ValueError(
+                    f"{name}: SM {reference_sm} has no costs for it in kernels/costs.bzl;"
+                    " measure them with tools/bench, or take those of the most similar variant"
+                )
+            yield LaunchCosts(sm, name, **measured.get(name, reference[name]))

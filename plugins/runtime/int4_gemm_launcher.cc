@@ -7,20 +7,17 @@
 
 #include "kernels/variant_tables.h"
 #include "plugins/runtime/kernel_launch.h"
+#include "plugins/runtime/launch_costs.h"
 #include "plugins/runtime/status.h"
 
 namespace edge_llm {
 namespace {
 
-// Heuristics, all of them, with their reasons. The tiles themselves are in kernels/variants.bzl.
+// Which variant and how many splits a problem gets follows from launch_costs.h. Here are the
+// limits.
 
-// CTAs per multiprocessor that splitting k aims at. Up to 64 rows the kernels wait for weights from
-// memory, and a second CTA doubles the loads in flight. Above, the matrix unit is the limit, one
-// CTA of 8 warps keeps it busy, and partial sums of many rows cost more than a second one gains.
-int split_ctas_per_sm(const Int4GemmVariant& variant) { return variant.tile_m <= 64 ? 2 : 1; }
-
-// k that a split must have at least, so that filling the pipeline and adding the partial sums stay
-// small beside the work: four turns of every warp along k for the GEMV, else 512.
+// k that a split must have at least, so that the pipeline fills and no split is empty: four turns
+// of every warp along k for the GEMV, else 512.
 int64_t min_split_k(const Int4GemmVariant& variant) {
   return variant.kind == Int4GemmKind::kGemv ? int64_t{4} * variant.warps_k * variant.tile_k : 512;
 }
@@ -50,23 +47,16 @@ int64_t tiles(const Int4GemmVariant& variant, const Int4GemmProblem& problem) {
   return tiles_m(variant, problem.m) * ceil_div(problem.n, variant.tile_n);
 }
 
-// Whether a variant computes tiles at all, and has the least rows that hold m: rows beyond m are
-// computed in vain. Above the tallest tile, the tallest one reads the weights least often.
+// Whether a variant computes tiles at all, and as many rows.
 bool serves_rows(const Int4GemmVariant& variant, int64_t m) {
-  if (variant.kind == Int4GemmKind::kCombine) return false;
-  int64_t best = 0;
-  for (const Int4GemmVariant& other : kInt4GemmVariants) {
-    if (other.kind == Int4GemmKind::kCombine) continue;
-    const bool better = best < m ? other.tile_m > best : other.tile_m >= m && other.tile_m < best;
-    if (better) best = other.tile_m;
-  }
-  return variant.tile_m == best;
+  if (variant.kind == Int4GemmKind::kGemv) return m <= variant.tile_m;
+  return variant.kind == Int4GemmKind::kGemm;
 }
 
 // Upper limit of the splits, apart from the device.
 int64_t max_splits(const Int4GemmVariant& variant, const Int4GemmProblem& problem) {
-  return std::min(
-      {kMaxSplits, problem.k / min_split_k(variant), kMaxSplitCtas / tiles(variant, problem)});
+  return std::max<int64_t>(1, std::min({kMaxSplits, problem.k / min_split_k(variant),
+                                        kMaxSplitCtas / tiles(variant, problem)}));
 }
 
 int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
@@ -75,31 +65,16 @@ int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
 }
 
 // CTAs that run at the same time.
-int64_t resident_ctas(const Int4GemmVariant& variant, const SmFacts& facts, int64_t sm_count) {
-  const int64_t by_shared = facts.shared_per_sm / (variant.shared_bytes + kReservedSharedBytes);
-  return sm_count * std::min<int64_t>(variant.ctas_per_sm, by_shared);
+int64_t resident_ctas(const Int4GemmVariant& variant, const DeviceFacts& device) {
+  const int64_t by_shared =
+      sm_facts(device.sm).shared_per_sm / (variant.shared_bytes + kReservedSharedBytes);
+  return device.sm_count * std::min<int64_t>(variant.ctas_per_sm, by_shared);
 }
 
-// Of the variants with the right rows: the widest tile (which reads x least often) that still gives
-// every multiprocessor its CTAs, else the narrowest.
-const Int4GemmVariant& choose_variant(const Int4GemmProblem& problem, const DeviceFacts& device) {
-  const SmFacts facts = sm_facts(device.sm);
-  const Int4GemmVariant* best = nullptr;
-  bool best_fills = false;
-  for (const Int4GemmVariant& variant : kInt4GemmVariants) {
-    if (!serves_rows(variant, problem.m) || !fits(variant, facts)) continue;
-    const bool fills = tiles(variant, problem) >= resident_ctas(variant, facts, device.sm_count);
-    const bool wider = best != nullptr && variant.tile_n > best->tile_n;
-    if (best == nullptr || (fills && (!best_fills || wider)) || (!fills && !best_fills && !wider)) {
-      best = &variant;
-      best_fills = fills;
-    }
-  }
-  if (best == nullptr) {
-    fail("no INT4 GEMM variant for m = ", problem.m, " fits SM ", device.sm, " (",
-         facts.shared_per_block, " bytes of shared memory); add one to kernels/variants.bzl");
-  }
-  return *best;
+// Steps of one CTA, one after the other: the warps of a GEMV along k take one each.
+int64_t steps(const Int4GemmVariant& variant, int64_t k, int64_t splits) {
+  const int64_t warps = variant.kind == Int4GemmKind::kGemv ? variant.warps_k : 1;
+  return ceil_div(ceil_div(k, variant.tile_k * warps), splits);
 }
 
 const Int4GemmVariant& combine_variant() {
@@ -125,18 +100,33 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
   check_problem(problem);
   Int4GemmPlan plan;
   if (problem.m == 0) return plan;
-  const Int4GemmVariant& variant = choose_variant(problem, device);
-  plan.variant = &variant;
-  plan.tiles = tiles(variant, problem);
-  if (plan.tiles > kMaxGridX) {
-    fail("m = ", problem.m, ", n = ", problem.n, " need ", plan.tiles, " tiles; ", kMaxGridX,
-         " is the most; split the rows over several calls");
+  const SmFacts facts = sm_facts(device.sm);
+  double least_us = std::numeric_limits<double>::infinity();
+  for (const Int4GemmVariant& variant : kInt4GemmVariants) {
+    if (!serves_rows(variant, problem.m) || !fits(variant, facts)) continue;
+    const int64_t tile_count = tiles(variant, problem);
+    if (tile_count > kMaxGridX) continue;
+    const LaunchCosts& costs = launch_costs(variant.name, device.sm);
+    const int64_t resident = resident_ctas(variant, device);
+    for (int64_t splits = 1; splits <= max_splits(variant, problem); ++splits) {
+      const int64_t bytes = partial_bytes(splits, problem);
+      const LaunchWork work{tile_count * splits, steps(variant, problem.k, splits), resident,
+                            bytes / static_cast<int64_t>(sizeof(float))};
+      const double us = launch_us(costs, work, device.sm_count);
+      if (us >= least_us) continue;
+      least_us = us;
+      plan.variant = &variant;
+      plan.tiles = tile_count;
+      plan.splits = static_cast<int>(splits);
+      plan.workspace_bytes = bytes;
+    }
   }
-  const int64_t wanted = int64_t{device.sm_count} * split_ctas_per_sm(variant) / plan.tiles;
-  plan.splits =
-      static_cast<int>(std::max<int64_t>(1, std::min(wanted, max_splits(variant, problem))));
+  if (plan.variant == nullptr) {
+    fail("no INT4 GEMM variant computes m = ", problem.m, ", n = ", problem.n, " on SM ", device.sm,
+         " (", facts.shared_per_block, " bytes of shared memory) with ", kMaxGridX,
+         " tiles; split the rows over several calls");
+  }
   plan.order = launch_order(device.sm);
-  plan.workspace_bytes = partial_bytes(plan.splits, problem);
   return plan;
 }
 
@@ -144,7 +134,7 @@ int64_t int4_gemm_workspace_bound(int64_t max_m, int64_t n, int64_t k) {
   check_problem({max_m, n, k});
   int64_t bound = 0;
   for (const Int4GemmVariant& variant : kInt4GemmVariants) {
-    if (variant.kind == Int4GemmKind::kCombine) continue;
+    if (!serves_rows(variant, 1)) continue;
     // With the same number of tiles along m, more rows need more; with more tiles, splits run out.
     for (int64_t rows = variant.tile_m;; rows += variant.tile_m) {
       const Int4GemmProblem problem{std::min(rows, max_m), n, k};
