@@ -11,8 +11,8 @@ namespace edge_llm {
 const LaunchCosts& launch_costs(const char* variant, int sm) {
   const LaunchCosts* found = nullptr;
   for (const LaunchCosts& costs : kLaunchCosts) {
-    if (std::strcmp(costs.variant, variant) != 0) continue;
-    if (found == nullptr || costs.sm == sm) found = &costs;
+    if (found != nullptr && costs.sm != sm) continue;  // plans are made at each enqueue
+    if (std::strcmp(costs.variant, variant) == 0) found = &costs;
   }
   if (found == nullptr) fail(variant, " has no launch costs; add them to kernels/costs.bzl");
   return *found;

@@ -281,10 +281,10 @@ def assert_cache_close(
 ) -> None:
     """Raises AssertionError unless two caches agree: V by the bit, and K as far as RoPE is exact.
 
-    Keys agree when they are equal by the bit (what was not written may be any garbage), differ by
-    one FP16 step, or by less than `KEY_CANCELLATION` of the pair that was rotated. Its largest
-    element is not known here: the length of the rotated pair / sqrt(2) is at most that, as long as
-    the table holds cosines and sines of angles.
+    Keys agree when they are equal by the bit (what was not written may be any garbage), are NaN
+    (arithmetic keeps no payload), differ by one FP16 step, or by less than `KEY_CANCELLATION` of
+    the pair that was rotated. Its largest element is not known here: the length of the rotated
+    pair / sqrt(2) is at most that, as long as the table holds cosines and sines of angles.
 
     Args:
       actual: float16 [B, 2, Hkv, Cap, D].
@@ -299,6 +299,7 @@ def assert_cache_close(
     _assert_none(different[:, 1], different[:, 1], actual[:, 1], expected[:, 1], " in V" + hint)
 
     different, actual, expected = different[:, 0], actual[:, 0], expected[:, 0]
+    different &= ~(np.isnan(actual) & np.isnan(expected))
     finite = np.isfinite(actual) & np.isfinite(expected)
     a = np.where(finite, actual, 0).astype(np.float64)
     e = np.where(finite, expected, 0).astype(np.float64)

@@ -23,6 +23,7 @@ def test_m_around_every_tile_edge(device: host.Device, m: int) -> None:
     int4_cases.assert_correct(int4_cases.run(device, case), case)
 
 
+@pytest.mark.emulator_only
 def test_every_tile_height_is_planned_somewhere_and_right() -> None:
     """Few columns are spread over many small tiles; on few multiprocessors, fewer columns do."""
     device = min(host.emulated_devices(), key=lambda device: device.sm_count)

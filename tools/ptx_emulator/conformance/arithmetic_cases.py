@@ -12,7 +12,7 @@ from tools.ptx_emulator.conformance.case import Bound, Case, family, instruction
 _ISA = "PTX ISA, floating point instructions: "
 
 # As CUDA_KERNELS: what `lop3_and_or` of kernels/ptx asks for; the others are made by the compiler.
-_LOP3_TABLES = (0xEA, 0xC0, 0x3C, 0x96, 0xE8, 0x01, 0x00, 0xFF)
+_LOP3_TABLES = (0xEA, 0xC0, 0x3C, 0x96, 0xE8, 0x01, 0x00, 0xFF, 0xF0, 0x6A)
 
 
 def _cancelling() -> np.ndarray:
@@ -67,7 +67,7 @@ def bits() -> list[Case]:
 
 def floats() -> list[Case]:
     return [
-        *family("add add.ftz sub mul mul.ftz", "f32", "T = T T"),
+        *family("add add.ftz sub mul mul.rn mul.ftz", "f32", "T = T T"),
         *family("min max min.NaN max.NaN min.ftz", "f32", "T = T T"),
         *family("fma.rn fma.rn.ftz fma.rn.sat", "f32", "T = T T T"),
         instruction("fma.rn.f32", "f32 = f32 f32 f32", name="fma_cancelling", make=_cancelling),
@@ -113,7 +113,7 @@ def comparisons() -> list[Case]:
         *family(f"{of_floats} setp.num setp.nan", "f32", "pred = T T"),
         *family("setp.lt.ftz", "f32", "pred = T T"),
         instruction("setp.lt.and.s32", "pred pred = s32 s32 pred"),
-        *family("selp", "b32 b64 f32 u16 u32 u64", "T = T T pred"),
+        *family("selp", "b32 b64 f32 s32 u16 u32 u64", "T = T T pred"),
     ]
 
 

@@ -77,16 +77,20 @@ def shared() -> list[Case]:
         *(_case(f"st_shared_v4_{t}", place + f"st.shared.v4.{t} [%r0], {_QUAD('%a')};\n"
                 "ld.shared.v2.b64 {%d0, %d1}, [%r0];", "b64 b64 = b32 b32 b32 b32",
                 f"st.shared.v4.{t}", **rest) for t in ("f32", "u32")),
-        _case("st_shared_v2_u32", place + "st.shared.v2.u32 [%r0], {%a0, %a1};\n"
-              "ld.shared.b64 %d0, [%r0];", "b64 = b32 b32", "st.shared.v2.u32", **rest),
+        *(_case(f"st_shared_v2_{t}", place + f"st.shared.v2.{t} [%r0], {{%a0, %a1}};\n"
+                "ld.shared.b64 %d0, [%r0];", "b64 = b32 b32", f"st.shared.v2.{t}", **rest)
+          for t in ("f32", "u32")),
+        _case("st_shared_u16", place + whole + "st.shared.u16 [%r0+6], %a2;\n"
+              "ld.shared.v2.b64 {%d0, %d1}, [%r0];", "b64 b64 = b64 b64 b16", "st.shared.u16",
+              **rest),
         _case("ld_shared_u16", place + whole + "ld.shared.u16 %d0, [%r0+6];", "b16 = b64 b64",
               "ld.shared.u16", **rest),
         *(_case(f"ld_shared_{t}", place + whole + f"ld.shared.{t} %d0, [%r0+12];",
                 "b32 = b64 b64", f"ld.shared.{t}", **rest) for t in ("f32", "u32")),
         _case("ld_shared_v2_f32", place + whole + "ld.shared.v2.f32 {%d0, %d1}, [%r0+8];",
               "b32 b32 = b64 b64", "ld.shared.v2.f32", **rest),
-        _case("ld_shared_v4_f32", place + whole + f"ld.shared.v4.f32 {_QUAD('%d')}, [%r0];",
-              "b32 b32 b32 b32 = b64 b64", "ld.shared.v4.f32", **rest),
+        *(_case(f"ld_shared_v4_{t}", place + whole + f"ld.shared.v4.{t} {_QUAD('%d')}, [%r0];",
+                "b32 b32 b32 b32 = b64 b64", f"ld.shared.v4.{t}", **rest) for t in ("f32", "u32")),
     ]  # fmt: skip
     return cases
 
