@@ -22,7 +22,12 @@ constexpr int64_t kPrefillCtasPerSm = 2;
 // Slots that a split of a full cache has at least, so that filling the pipeline and merging the
 // partial results stay small beside the work: a tile of a chunk leaves more of these.
 constexpr int64_t kMinDecodeSplitSlots = 64;
-constexpr int64_t kMinPrefillSplitSlots = 1024;
+constexpr int64_t kMinPrefillSplitSlots = 256;
+
+// A chunk is decoded while its rows take few tiles: each reads K and V anew, but once for all Q
+// heads of a KV head, and without a kernel before it.
+constexpr int64_t kMaxDecodedTokens = 32;
+constexpr int64_t kMaxDecodedTiles = 2;
 
 // CTAs of a split grid, whatever the device: this bounds the workspace for engines that are built
 // on one GPU and run on another. Twice the multiprocessors of the largest SM of the table is 376.
@@ -129,13 +134,11 @@ const AttentionVariant& decode_variant(int64_t head_size, int64_t rows) {
 // Rows of one KV head in a decode variant.
 int64_t decode_rows(const AttentionProblem& problem) { return problem.q_len * group(problem); }
 
-// A chunk whose rows fit into one tile gains from the split KV range, as a decode step does.
 bool decodes(const AttentionProblem& problem, const AttentionVariant& decode) {
   if (problem.mode == AttentionMode::kPrefill) return false;
-  if (problem.mode == AttentionMode::kChunkedPrefill) {
-    return decode_rows(problem) <= decode.tile_q && problem.q_len <= kMaxTreeTokens;
-  }
-  return true;
+  if (problem.mode != AttentionMode::kChunkedPrefill) return true;
+  return problem.q_len <= kMaxDecodedTokens &&
+         decode_rows(problem) <= kMaxDecodedTiles * decode.tile_q;
 }
 
 // Upper limit of the splits, apart from the device. In prefill the tiles themselves share the KV

@@ -98,7 +98,7 @@ TEST(SplitsHaveWorkWhenTheCacheIsFull) {
     expect(plan.splits >= 1, "splits", problem, device);
     if (plan.splits == 1) return;
     const bool decodes = plan.variant->kind == AttentionKind::kDecode;
-    const int64_t slots = decodes ? 64 : 1024;
+    const int64_t slots = decodes ? 64 : 256;
     expect(plan.splits * slots <= problem.capacity, "slots of a split", problem, device);
     const int64_t heads = decodes ? problem.num_kv_heads : problem.num_q_heads;
     const int64_t ctas = plan.splits * plan.row_tiles * heads * problem.batch;
@@ -160,8 +160,8 @@ TEST(FewTokensTakeLowTilesAndLongChunksAreSplit) {
   EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).variant->tile_q, 64);
   EXPECT_EQ(plan(Mode::kPrefill, 2048, 8192).variant->tile_q, 128);
   EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).splits, 1);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 1024).variant->tile_q, 64);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 1024).splits, 1);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 511).variant->tile_q, 64);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 511).splits, 1);
   EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).splits, 2);
 }
 
@@ -175,14 +175,17 @@ TEST(RowsOfATreeTakeTallTiles) {
   EXPECT_EQ(tile_q(128), 64);
 }
 
-TEST(ChunkOfOneTileIsDecoded) {
-  const auto kind = [](int64_t q_len) {
-    const AttentionProblem problem =
-        problem_of(Mode::kChunkedPrefill, 1, q_len, {32, 8, 128}, 4096);
+TEST(ChunksOfFewTilesAreDecoded) {
+  const auto kind = [](int64_t q_len, const Heads& heads) {
+    const AttentionProblem problem = problem_of(Mode::kChunkedPrefill, 1, q_len, heads, 4096);
     return plan_attention(problem, {90, 132}).variant->kind;
   };
-  EXPECT_EQ(kind(16), AttentionKind::kDecode);
-  EXPECT_EQ(kind(17), AttentionKind::kPrefill);
+  EXPECT_EQ(kind(32, {32, 8, 128}), AttentionKind::kDecode);  // 128 rows in tiles of 64
+  EXPECT_EQ(kind(33, {32, 32, 128}), AttentionKind::kPrefill);
+  EXPECT_EQ(kind(18, {14, 2, 64}), AttentionKind::kDecode);
+  EXPECT_EQ(kind(19, {14, 2, 64}), AttentionKind::kPrefill);  // 133 rows
+  EXPECT_EQ(kind(4, {8, 1, 256}), AttentionKind::kDecode);    // 32 rows in tiles of 16
+  EXPECT_EQ(kind(5, {8, 1, 256}), AttentionKind::kPrefill);
 }
 
 TEST(EveryPlannedKernelIsRequested) {
