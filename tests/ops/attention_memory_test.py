@@ -38,7 +38,7 @@ def announced(tensor: host.DeviceTensor, *extents: int) -> Described:
 @pytest.mark.parametrize(
     "row",
     [
-        cases.chunk(17, [17], [20], SLOTS, heads=HEADS),
+        cases.chunk(33, [20], [20], SLOTS, heads=HEADS),
         cases.decode([33], SLOTS, heads=HEADS),
         cases.draft_trees(cases.random_tree(17)[None], [20], SLOTS, heads=HEADS),
     ],

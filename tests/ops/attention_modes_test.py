@@ -27,11 +27,12 @@ def test_prefill_of_more_tokens_than_slots(device: host.Device) -> None:
     cases.check(device, cases.prefill(40, [3, 33, 40], capacity=33))
 
 
-def test_chunks_with_their_own_starts(device: host.Device) -> None:
+@pytest.mark.parametrize("seq", [19, 34])
+def test_chunks_with_their_own_starts(device: host.Device, seq: int) -> None:
     """Starts around the tile edges, one of them 0; lengths of 0, 1, and S."""
     starts = [0, 1, 31, 32, 33, 63, 64, 65]
-    lengths = [19, 19, 1, 18, 0, 19, 2, 19]
-    cases.check(device, cases.chunk(19, lengths, starts, capacity=96))
+    lengths = [seq, seq, 1, seq - 1, 0, seq, 2, seq]
+    cases.check(device, cases.chunk(seq, lengths, starts, capacity=100))
 
 
 def test_a_short_chunk_after_a_long_past(device: host.Device) -> None:
@@ -49,7 +50,7 @@ def test_a_chunk_longer_than_a_tile(device: host.Device) -> None:
     cases.check(device, cases.chunk(130, [130, 65], [37, 3], capacity=170))
 
 
-@pytest.mark.parametrize("seq", [20, 23])
+@pytest.mark.parametrize("seq", [20, 33])
 def test_padding_beyond_the_capacity_with_valid_tokens_inside(
     device: host.Device, seq: int
 ) -> None:
@@ -98,12 +99,12 @@ def test_dummy_tree_inputs_change_nothing(device: host.Device, make: str) -> Non
 
 PADDED_TREES = tree.batch([cases.random_tree(3), cases.random_tree(5)])
 
-# The rows of a short chunk (tokens times Q heads of a KV head, up to 64) are decoded.
+# A chunk of up to 32 tokens, in few tiles, is decoded.
 MODES = pytest.mark.parametrize(
     "case",
     [
         cases.prefill(9, [9, 4], capacity=12),
-        cases.chunk(23, [23, 9], [1, 7], capacity=32),
+        cases.chunk(33, [23, 9], [1, 7], capacity=32),
         cases.chunk(3, [3, 2], [1, 7], capacity=12),
         cases.decode([12, 5], capacity=12),
         cases.decode([300, 70], capacity=300, heads=cases.Heads(3, 1, 64)),
