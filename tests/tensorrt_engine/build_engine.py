@@ -1,0 +1,113 @@
+"""Builds one engine with the plugins inside, and writes it as a plan file.
+
+    python3 -m tests.tensorrt_engine.build_engine --layer layer.npz --form plain --plan plain.plan
+
+A program of its own, as TensorRT ends the process for some failures. Prints one JSON object: the
+TensorRT version, the layers of the network and the seconds of the build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+import time
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tests.tensorrt_engine.cases import Form, profiles
+from tests.tensorrt_engine.installed import is_weakly_typed, load_tensorrt, make_logger
+from tests.tensorrt_engine.layer import Layer
+from tests.tensorrt_engine.network import WEIGHT_PATHS, NetworkWriter, WeightPath
+from tests.tensorrt_engine.run_engine import run_cases
+
+
+def create_network(trt: ModuleType, builder: Any) -> Any:
+    """A network of explicit batch, strongly typed from TensorRT 10 on."""
+    flags = getattr(trt.NetworkDefinitionCreationFlag, "__members__", {})
+    wanted = flags.get("STRONGLY_TYPED", flags.get("EXPLICIT_BATCH"))
+    return builder.create_network(0 if wanted is None else 1 << int(wanted))
+
+
+def make_config(
+    trt: ModuleType, builder: Any, layer: Layer, form: Form, loose: bool = False
+) -> Any:
+    """The builder's configuration, with the profiles of `form`.
+
+    Raises:
+      RuntimeError: TensorRT refused a profile.
+    """
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    for ranges in profiles(layer, form, loose):
+        profile = builder.create_optimization_profile()
+        for name, (smallest, usual, largest) in ranges.items():
+            profile.set_shape(name, smallest, usual, largest)
+        if config.add_optimization_profile(profile) < 0:
+            raise RuntimeError(f"TensorRT refused the optimization profile {ranges}")
+    return config
+
+
+def set_types(trt: ModuleType, config: Any, weights: WeightPath, constraints: str) -> None:
+    """Lets a weakly typed network (TensorRT 8.6) have the types that it is written with."""
+    config.set_flag(trt.BuilderFlag.FP16)
+    if weights.int8:
+        config.set_flag(trt.BuilderFlag.INT8)
+    if constraints != "none":
+        config.set_flag(getattr(trt.BuilderFlag, f"{constraints.upper()}_PRECISION_CONSTRAINTS"))
+    # Nothing here multiplies matrices outside a plugin: neither cublas nor cudnn is needed.
+    config.set_tactic_sources(0)
+
+
+def build(trt: ModuleType, layer: Layer, args: argparse.Namespace) -> tuple[bytes, dict]:
+    """The plan, and facts about it.
+
+    Raises:
+      RuntimeError: TensorRT refused something; its logger has said what.
+    """
+    builder = trt.Builder(make_logger(trt))
+    network = create_network(trt, builder)
+    weights, form = WEIGHT_PATHS[args.weights], Form(args.form)
+    writer = NetworkWriter(trt, network, args.plugin_version, weights)
+    writer.add_layer(layer, form)
+    config = make_config(trt, builder, layer, form, args.loose_start)
+    if is_weakly_typed(trt):
+        set_types(trt, config, weights, args.constraints)
+    start = time.perf_counter()
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise RuntimeError("TensorRT built no engine")
+    facts = {
+        "tensorrt": trt.__version__,
+        "layers": [network.get_layer(i).type.name for i in range(network.num_layers)],
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    return bytes(plan), facts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layer", type=pathlib.Path, required=True, help="of make_layer.py")
+    parser.add_argument("--form", choices=[form.value for form in Form], required=True)
+    parser.add_argument("--plan", type=pathlib.Path, required=True, help="written")
+    parser.add_argument("--results", type=pathlib.Path, help="if given, as of run_engine.py")
+    parser.add_argument("--plugin-version", choices=["1", "2"], default="1")
+    parser.add_argument("--weights", choices=list(WEIGHT_PATHS), default="constant")
+    parser.add_argument("--constraints", choices=["obey", "prefer", "none"], default="obey")
+    parser.add_argument("--loose-start", action="store_true", help="profiles() tells")
+    args = parser.parse_args()
+    trt = load_tensorrt()
+    layer = Layer.load(args.layer)
+    plan, facts = build(trt, layer, args)
+    args.plan.write_bytes(plan)
+    json.dump({**facts, "plan_bytes": len(plan)}, sys.stdout)
+    sys.stdout.flush()
+    if args.results:
+        np.savez(args.results, **run_cases(trt, layer, Form(args.form), plan))
+
+
+if __name__ == "__main__":
+    main()
