@@ -14,6 +14,7 @@ import argparse
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import json
 import pathlib
 import subprocess
@@ -161,10 +162,10 @@ def check_same_bits(engine: Engine, case: Case, who: str, variant: str) -> str:
     return verify.check_same_bits(expected, outputs_of(engine.results(who), case, variant))
 
 
-def find_weight_path(folder: pathlib.Path, layer_path: pathlib.Path, layer: Layer) -> str:
-    """Tries every way for INT8 weights to reach a V2 plugin; returns the first that works."""
+def weight_paths(folder: pathlib.Path, layer_path: pathlib.Path, layer: Layer) -> list[str]:
+    """Tries every way for INT8 weights to reach a V2 plugin; returns those that work."""
 
-    def attempt(path: str) -> str | None:
+    def attempt(path: str) -> str:
         engine = Engine(folder, layer_path, Form.LINEAR, plugin_version="1", weights=path)
         (case,) = cases(layer, Form.LINEAR)
         try:
@@ -179,8 +180,7 @@ def find_weight_path(folder: pathlib.Path, layer_path: pathlib.Path, layer: Laye
         found = dict(zip(WEIGHT_PATHS, pool.map(attempt, WEIGHT_PATHS), strict=True))
     for path, result in found.items():
         print(f"weights as {path}: {result}", flush=True)
-    works = [path for path, result in found.items() if not result.startswith("no:")]
-    return works[0] if works else "constant"
+    return [path for path, result in found.items() if not result.startswith("no:")]
 
 
 def main() -> int:
@@ -193,21 +193,22 @@ def main() -> int:
     print(f"{trt.__name__} {trt.__version__}, Python {sys.version.split()[0]}", flush=True)
     layer, report = Layer.load(args.layer), Report()
     weakly_typed = is_weakly_typed(trt)
-    weights = find_weight_path(args.output, args.layer, layer) if weakly_typed else "constant"
-    print(f"weights as {weights} from here on ({time.perf_counter() - start:.0f} s)", flush=True)
+    works = weight_paths(args.output, args.layer, layer) if weakly_typed else ["constant"]
+    print(f"weights reach plugins as: {works} ({time.perf_counter() - start:.0f} s)", flush=True)
     for version in ["1"] if weakly_typed else ["1", "2"]:
         for form in (Form.PLAIN, Form.TREE):
-            engine = Engine(args.output, args.layer, form, plugin_version=version, weights=weights)
-            for fallback in FALLBACKS:
+            for weights, fallback in itertools.product(works or ["constant"], FALLBACKS):
+                options = {"plugin_version": version, "weights": weights}
+                engine = Engine(args.output, args.layer, form, **options)
+                name = " ".join([form.value, f"v{version}", f"weights as {weights}", *fallback])
                 try:
                     facts = engine.build(fallback)
                 except RuntimeError as error:
-                    print(f"{form.value} v{version} {fallback}: {str(error)[:600]}", flush=True)
+                    print(f"{name}: {str(error)[:600]}", flush=True)
                     continue
                 print(
-                    f"{form.value} v{version} {fallback}: built in {facts['seconds']} s, "
-                    f"{facts['plan_bytes'] / 1e6:.1f} MB, {len(facts['layers'])} layers "
-                    f"({time.perf_counter() - start:.0f} s)",
+                    f"{name}: built in {facts['seconds']} s, {facts['plan_bytes'] / 1e6:.1f} MB, "
+                    f"{len(facts['layers'])} layers ({time.perf_counter() - start:.0f} s)",
                     flush=True,
                 )
                 engine.load()
