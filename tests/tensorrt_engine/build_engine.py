@@ -2,8 +2,8 @@
 
     python3 -m tests.tensorrt_engine.build_engine --layer layer.npz --form plain --plan plain.plan
 
-A program of its own, as TensorRT ends the process for some failures. Prints one JSON object: the
-TensorRT version, the layers of the network and the seconds of the build.
+A program of its own, as TensorRT ends the process for some failures. Beside the plan it writes the
+TensorRT version, the layers of the network and the seconds of the build, as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import sys
 import time
 from types import ModuleType
 from typing import Any
@@ -103,8 +102,7 @@ def main() -> None:
     layer = Layer.load(args.layer)
     plan, facts = build(trt, layer, args)
     args.plan.write_bytes(plan)
-    json.dump({**facts, "plan_bytes": len(plan)}, sys.stdout)
-    sys.stdout.flush()
+    args.plan.with_suffix(".json").write_text(json.dumps({**facts, "plan_bytes": len(plan)}))
     if args.results:
         np.savez(args.results, **run_cases(trt, layer, Form(args.form), plan))
 

@@ -4,7 +4,7 @@ TensorRT-RTX's Python bindings have no call that adds a plugin layer; its ONNX p
 the network is written twice: the first time its plugin layers are only noted, and a model of these
 alone is parsed; the second time they are taken from what the parser made, and wired up.
 
-A program of its own, as TensorRT-RTX ends the process for some failures. Prints one JSON object.
+A program of its own, as TensorRT-RTX ends the process for some failures. Its last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from tests.tensorrt_engine.build_engine import make_config
+from tests.tensorrt_engine.build_engine import create_network, make_config
 from tests.tensorrt_engine.cases import Form, Shape
 from tests.tensorrt_engine.installed import load_tensorrt, make_logger
 from tests.tensorrt_engine.layer import Layer
@@ -79,6 +79,9 @@ class NotingWriter(NetworkWriter):
             ]
         )
 
+    def mark_output(self, name: str, tensor: Tensor) -> None:
+        """Nothing: a stand-in is an input, which cannot be an output as well."""
+
     def model(self) -> bytes:
         """An ONNX model of the plugin layers alone."""
         outputs = [
@@ -112,24 +115,21 @@ def main() -> None:
     parser.add_argument("--layer", type=pathlib.Path, required=True, help="of make_layer.py")
     parser.add_argument("--form", choices=[form.value for form in Form], required=True)
     parser.add_argument("--plugin-version", choices=["1", "2"], required=True)
-    parser.add_argument("--compute-capability", required=True, help="of TensorRT-RTX's list")
     args = parser.parse_args()
     trt = load_tensorrt()
     layer, form = Layer.load(args.layer), Form(args.form)
     logger = make_logger(trt)
     builder = trt.Builder(logger)
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    noting = NotingWriter(trt, builder.create_network(flags), args.plugin_version)
+    noting = NotingWriter(trt, create_network(trt, builder), args.plugin_version)
     noting.add_layer(layer, form)
-
-    network = builder.create_network(flags)
+    network = create_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(noting.model()):
         raise RuntimeError(str([parser.get_error(i) for i in range(parser.num_errors)]))
     WiringWriter(trt, network, args.plugin_version).add_layer(layer, form)
     config = make_config(trt, builder, layer, form)
     config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(trt.ComputeCapability, args.compute_capability), 0)
+    config.set_compute_capability(trt.ComputeCapability.SM80, 0)
     plan = builder.build_serialized_network(network, config)
     facts = {
         "tensorrt": trt.__version__,

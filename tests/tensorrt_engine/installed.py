@@ -27,5 +27,5 @@ def is_weakly_typed(tensorrt: ModuleType) -> bool:
 
 
 def make_logger(tensorrt: ModuleType) -> Any:
-    """A TensorRT logger that writes warnings and errors to stderr."""
+    """A TensorRT logger that writes warnings and errors to stdout."""
     return tensorrt.Logger(tensorrt.Logger.WARNING)

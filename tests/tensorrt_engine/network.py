@@ -67,7 +67,7 @@ class NetworkWriter:
         }
         if form is Form.LINEAR:
             name = "attention_output"
-            self._output("y", self._linear(name, layer.linears[name], inputs["x"]))
+            self.mark_output("y", self._linear(name, layer.linears[name], inputs["x"]))
             return
         hidden = inputs.pop("hidden")
         normed = self._rms_norm(hidden, layer.attention_norm, layer.epsilon)
@@ -83,10 +83,10 @@ class NetworkWriter:
         gate = self._linear("gate", layer.linears["gate"], normed)
         up = self._linear("up", layer.linears["up"], normed)
         down = self._linear("down", layer.linears["down"], self._gated(gate, up))
-        self._output("hidden_out", self._sum(residual, down))
-        self._output("kv_cache_out", cache)
-        self._output("qkv", qkv)  # these two let each plugin be checked by itself
-        self._output("attention", attention)
+        self.mark_output("hidden_out", self._sum(residual, down))
+        self.mark_output("kv_cache_out", cache)
+        self.mark_output("qkv", qkv)  # these two let each plugin be checked by itself
+        self.mark_output("attention", attention)
 
     # Plugins.
 
@@ -196,7 +196,7 @@ class NetworkWriter:
     def _input(self, name: str, dtype: Any, shape: Sequence[int]) -> Tensor:
         return self._network.add_input(name, getattr(self._trt, np.dtype(dtype).name), tuple(shape))
 
-    def _output(self, name: str, tensor: Tensor) -> None:
+    def mark_output(self, name: str, tensor: Tensor) -> None:
         tensor.name = name
         self._network.mark_output(tensor)
 

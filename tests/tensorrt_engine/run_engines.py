@@ -82,7 +82,7 @@ class Engine:
         log = self._program("build_engine", [*self._options, *fallback, results])
         if not self.plan.exists():
             raise RuntimeError(complaint(log))
-        return json.loads(log.with_suffix(".out").read_text())
+        return json.loads(self.plan.with_suffix(".json").read_text())
 
     def load(self) -> None:
         """Runs the plan in a process of its own."""
@@ -97,21 +97,21 @@ class Engine:
         path = self.folder / f"{who}.npz"
         if not path.exists():
             program = {"builder": "build_engine", "loader": "run_engine"}[who]
-            raise RuntimeError(f"no outputs: {complaint(self.folder / f'{program}.err')}")
+            raise RuntimeError(f"no outputs: {complaint(self.folder / f'{program}.log')}")
         with np.load(path) as arrays:
             return dict(arrays)
 
     def _program(self, name: str, options: list[str]) -> pathlib.Path:
-        """Runs one of this folder's programs; returns the file with its errors."""
+        """Runs one of this folder's programs; returns the file with all that it said."""
         command = [sys.executable, "-m", f"tests.tensorrt_engine.{name}", *self._common, *options]
-        errors = self.folder / f"{name}.err"
-        with errors.open("w") as err, errors.with_suffix(".out").open("w") as out:
+        path = self.folder / f"{name}.log"
+        with path.open("w") as log:
             try:
-                code = subprocess.run(command, stdout=out, stderr=err, timeout=LIMIT).returncode
+                code = subprocess.run(command, stdout=log, stderr=log, timeout=LIMIT).returncode
             except subprocess.TimeoutExpired:
                 code = f"none after {LIMIT} s"
-            err.write(f"\n{name}: exit code {code}\n")
-        return errors
+            log.write(f"\n{name}: exit code {code}\n")
+        return path
 
 
 def complaint(log: pathlib.Path) -> str:

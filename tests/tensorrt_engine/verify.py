@@ -14,6 +14,9 @@ from tests.tensorrt_engine.layer import Layer
 # Each of the layer's five INT4 multiplications may be off by reference.INT4_RELATIVE_RMS.
 LAYER_RELATIVE_RMS = 1e-3
 
+# No error of an element may be larger than this many times what the RMS of all errors may be.
+OUTLIER = 10
+
 
 def check_values(layer: Layer, case: Case, outputs: Mapping[str, NDArray]) -> str:
     """Checks every output against NumPy; returns the errors, as text.
@@ -63,6 +66,14 @@ def check_same_bits(outputs: Mapping[str, NDArray], others: Mapping[str, NDArray
 
 
 def _check_rms(name: str, actual: NDArray, expected: NDArray[np.float16], tolerance: float) -> str:
+    """A relative RMS error hides a single wrong element among many: none may stand out either."""
     assert actual.dtype == np.float16, f"{name} has dtype {actual.dtype}"
     reference.assert_close(actual, expected, tolerance, hint=name)
+    exact = expected.astype(np.float64)
+    distance = np.abs(actual - exact)
+    allowed = tolerance * (OUTLIER * np.sqrt(np.mean(exact * exact)) + 2 * np.abs(exact))
+    if (distance > allowed).any():
+        index = np.unravel_index((distance - allowed).argmax(), exact.shape)
+        where = [int(i) for i in index]
+        raise AssertionError(f"{name}{where} is {actual[index]:.6g}, expected {exact[index]:.6g}")
     return f"{name} {reference.relative_rms(actual, expected):.1e}"
