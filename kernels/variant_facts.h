@@ -10,6 +10,7 @@ struct SmFacts {
   int sm;                    // compute capability, major * 10 + minor
   int64_t shared_per_block;  // largest dynamic shared memory of one CTA, bytes
   int64_t shared_per_sm;     // shared memory of one multiprocessor, bytes
+  bool dependent_launch;     // a kernel may start before the one before it has ended
 };
 
 enum class Int4GemmKind { kGemv, kGemm, kCombine };
@@ -27,13 +28,13 @@ struct Int4GemmVariant {
   int64_t shared_bytes;  // dynamic shared memory of one CTA
 };
 
-enum class AttentionKind { kRope, kPrefill, kDecode, kCombine };
+enum class AttentionKind { kAppend, kPrefill, kDecode, kCombine };
 
 struct AttentionVariant {
   const char* name;
   AttentionKind kind;
-  int head_size;  // 0 for the rope and combine kernels, which serve all
-  int tile_q;     // rows and slots of one CTA's step; 0 for rope and combine
+  int head_size;  // 0 for the append and combine kernels, which serve all
+  int tile_q;     // rows and slots of one CTA's step; 0 for append and combine
   int tile_kv;
   int threads;
   int ctas_per_sm;       // CTAs of one multiprocessor that the registers allow

@@ -6,21 +6,23 @@ wheel read the manifest that is made from this file.
 
 # One row per SM.
 #   arch              what NVRTC is asked for (compute_<arch> and sm_<arch>)
+#   dependent_launch  whether a kernel may start before the one before it has ended (PTX ISA,
+#                     griddepcontrol: SM 90 and later)
 #   gpu, sm_count     a typical GPU of that SM and its number of multiprocessors (the emulated one)
 #   shared_per_block  opt-in limit of dynamic shared memory of one block, bytes
 #   shared_per_sm     shared memory of one multiprocessor, bytes
 #   threads_per_sm    resident threads of one multiprocessor
 #   cuda              the CUDA releases whose NVRTC compiles it
 SMS = {
-    "80": {"arch": "80", "cuda": ["12.6", "13.0"], "gpu": "A100", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 108, "threads_per_sm": 2048},
-    "86": {"arch": "86", "cuda": ["12.6", "13.0"], "gpu": "RTX A6000", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 84, "threads_per_sm": 1536},
-    "87": {"arch": "87", "cuda": ["12.6", "13.0"], "gpu": "Jetson AGX Orin", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 16, "threads_per_sm": 1536},
-    "89": {"arch": "89", "cuda": ["12.6", "13.0"], "gpu": "L40S", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 142, "threads_per_sm": 1536},
-    "90": {"arch": "90", "cuda": ["12.6", "13.0"], "gpu": "H200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 132, "threads_per_sm": 2048},
-    "100": {"arch": "100", "cuda": ["13.0"], "gpu": "B200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 148, "threads_per_sm": 2048},
-    "110": {"arch": "110", "cuda": ["13.0"], "gpu": "Jetson AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536},
-    "120": {"arch": "120", "cuda": ["13.0"], "gpu": "RTX PRO 6000 Blackwell", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 188, "threads_per_sm": 1536},
-    "121": {"arch": "121", "cuda": ["13.0"], "gpu": "DGX Spark GB10", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 48, "threads_per_sm": 1536},
+    "80": {"arch": "80", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "A100", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 108, "threads_per_sm": 2048},
+    "86": {"arch": "86", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "RTX A6000", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 84, "threads_per_sm": 1536},
+    "87": {"arch": "87", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "Jetson AGX Orin", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 16, "threads_per_sm": 1536},
+    "89": {"arch": "89", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "L40S", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 142, "threads_per_sm": 1536},
+    "90": {"arch": "90", "cuda": ["12.6", "13.0"], "dependent_launch": True, "gpu": "H200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 132, "threads_per_sm": 2048},
+    "100": {"arch": "100", "cuda": ["13.0"], "dependent_launch": True, "gpu": "B200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 148, "threads_per_sm": 2048},
+    "110": {"arch": "110", "cuda": ["13.0"], "dependent_launch": True, "gpu": "Jetson AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536},
+    "120": {"arch": "120", "cuda": ["13.0"], "dependent_launch": True, "gpu": "RTX PRO 6000 Blackwell", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 188, "threads_per_sm": 1536},
+    "121": {"arch": "121", "cuda": ["13.0"], "dependent_launch": True, "gpu": "DGX Spark GB10", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 48, "threads_per_sm": 1536},
 }
 
 # One row per variant of the INT4 groupwise GEMM. The key is the name of the variant, which the
@@ -45,9 +47,10 @@ INT4_GEMM_VARIANTS = {
 }
 
 # One row per attention variant.
-#   kind         rope (RoPE, and K and V to the cache), prefill (many tokens of one Q head), decode
-#                (few tokens of all Q heads of a KV head), combine (merges a split KV range)
-#   head_size    of a tile; rope and combine serve all
+#   kind         append (K after RoPE, and V, to the cache), prefill (many tokens of one Q head),
+#                decode (few tokens of all Q heads of a KV head, and append), combine (merges a
+#                split KV range)
+#   head_size    of a tile; append and combine serve all
 #   blocks_m     m16 blocks of rows of one warp: two read K and V half as often, where registers do
 #   warps_m/kv   warps of one CTA along the rows and along the KV range
 #   tile_kv      slots of one step
@@ -56,18 +59,18 @@ INT4_GEMM_VARIANTS = {
 # Left out: decode tiles of 64 rows for the head sizes of models without published draft heads
 # (32, 80, 96, 256), whose trees take more tiles of 16 rows; each would add 0.5 MB of images.
 ATTENTION_VARIANTS = {
-    "attention_rope_f16": {"kind": "rope", "threads": 256, "ctas_per_sm": 4},
+    "attention_append_f16": {"kind": "append", "threads": 256, "ctas_per_sm": 4},
     "attention_prefill_f16_d32": {"kind": "prefill", "head_size": 32, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d64": {"kind": "prefill", "head_size": 64, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d80": {"kind": "prefill", "head_size": 80, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
-    "attention_prefill_f16_d96": {"kind": "prefill", "head_size": 96, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
-    "attention_prefill_f16_d128": {"kind": "prefill", "head_size": 128, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d96": {"kind": "prefill", "head_size": 96, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d128": {"kind": "prefill", "head_size": 128, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d256": {"kind": "prefill", "head_size": 256, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 1},
     "attention_decode_f16_d32_m16": {"kind": "decode", "head_size": 32, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
-    "attention_decode_f16_d64_m16": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d64_m16": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 4},
     "attention_decode_f16_d80_m16": {"kind": "decode", "head_size": 80, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d96_m16": {"kind": "decode", "head_size": 96, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
-    "attention_decode_f16_d128_m16": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d128_m16": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 3},
     "attention_decode_f16_d256_m16": {"kind": "decode", "head_size": 256, "blocks_m": 1, "warps_m": 1, "warps_kv": 2, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d64_m64": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d128_m64": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from kernels.attention.attention_reference import (
@@ -104,7 +106,7 @@ def random_cache(case: Case, seed: int = 1) -> np.ndarray:
         tokens = [token for token in tokens_of_row(case, b) if token is not None]
         if tokens:
             # Of a tree the older slots are those that every token sees.
-            past = min(token.slot for token in tokens)
+            past = min(min(token.slot for token in tokens), case.capacity)
             if case.is_tree and case.lengths[b] >= case.q_len:
                 past = min(past, case.lengths[b] - case.q_len)
             part = cache[b, :, :, :past]
@@ -112,6 +114,31 @@ def random_cache(case: Case, seed: int = 1) -> np.ndarray:
     return cache
 
 
-def random_inputs(case: Case, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Q after RoPE and the cache with the new tokens: what the rope kernel leaves."""
-    return rope_and_cache(case, random_qkv(case, seed), random_cache(case, seed + 1))
+@dataclasses.dataclass
+class Inputs:
+    """Packed QKV and the cache before the call, and what follows from them, all f16."""
+
+    qkv: np.ndarray
+    cache: np.ndarray
+    q: np.ndarray  # after RoPE
+    new_cache: np.ndarray
+
+
+def inputs_of(case: Case, qkv: np.ndarray, cache: np.ndarray) -> Inputs:
+    return Inputs(qkv, cache, *rope_and_cache(case, qkv, cache))
+
+
+def random_inputs(case: Case, seed: int = 0) -> Inputs:
+    return inputs_of(case, random_qkv(case, seed), random_cache(case, seed + 1))
+
+
+def saturated_inputs(case: Case, factor: float) -> Inputs:
+    """Q and K are +-factor everywhere: one slot has all the weight, at a score beyond what exp can
+    take. Nothing turns, as a turned value would need rounding."""
+    half = case.rope.shape[2] // 2
+    case.rope[:, :, :half], case.rope[:, :, half:] = 1, 0
+    qkv, cache = random_qkv(case), random_cache(case, 1)
+    q_and_k = qkv[:, :, : case.heads[0] + case.heads[1]]
+    q_and_k[:] = np.sign(q_and_k) * factor
+    cache[:, 0] = np.sign(cache[:, 0]) * factor
+    return inputs_of(case, qkv, cache)

@@ -1,18 +1,24 @@
 // Attention of few tokens to many slots: decode, and trees of draft tokens. The Q heads that share
 // a KV head are rows of one tile, so that K and V are read once for all of them, and CTAs split the
-// KV range, so that a single sequence fills the GPU.
+// KV range, so that a single sequence fills the GPU. The same kernel turns Q and the new K by RoPE
+// and writes the cache: no CTA waits for another, as new K and V come from the packed QKV.
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_merge.cuh"
 #include "kernels/attention/attention_params.h"
 #include "kernels/attention/attention_partials.cuh"
+#include "kernels/attention/attention_rope.cuh"
 #include "kernels/attention/attention_softmax.cuh"
 #include "kernels/attention/attention_store.cuh"
 #include "kernels/attention/attention_tile.cuh"
+#include "kernels/attention/attention_turn.cuh"
 #include "kernels/attention/attention_visibility.cuh"
 #include "kernels/fixed_width_types.h"
+#include "kernels/ptx/griddepcontrol.cuh"
+#include "kernels/ptx/ld_shared.cuh"
 #include "kernels/ptx/shared_address.cuh"
+#include "kernels/ptx/st_shared.cuh"
 
 namespace edge_llm {
 
@@ -36,10 +42,12 @@ struct DecodeRows {
 
   __device__ __forceinline__ bool exists(int row) const { return first + row < count; }
   __device__ __forceinline__ int token(int row) const { return (first + row) / group; }
+  __device__ __forceinline__ int head(int row) const {
+    return kv_head * group + (first + row) - token(row) * group;
+  }
   __device__ __forceinline__ int64_t head_index(const AttentionParams& params, int batch,
                                                 int row) const {
-    const int head = (first + row) - token(row) * group;
-    return q_head_index(params, batch, token(row), kv_head * group + head);
+    return q_head_index(params, batch, token(row), head(row));
   }
 };
 
@@ -57,40 +65,89 @@ struct DecodeRange {
   }
 };
 
-// Grid: (tiles of rows * num_kv_heads, splits, batch). Without splits the output is written, else
-// the partial results of blockIdx.y.
+// What a CTA does: the rows of one tile, on one split of the KV range.
 template <class Tile>
-__device__ __forceinline__ void attention_decode(const AttentionParams& params) {
-  extern __shared__ __align__(128) unsigned char shared_tiles[];
-  auto& visibility =
-      *reinterpret_cast<typename Tile::Visibility*>(shared_tiles + Tile::kVisibilityOffset);
-  const AttentionWarp<Tile> warp;
-  const AttentionRow row = attention_row(params, blockIdx.z);
+struct DecodeWork {
+  const AttentionParams& params;
+  const AttentionWarp<Tile>& warp;
+  const AttentionRow row;
+  const DecodeRows rows;
+  const KvHeads cache;
+  typename Tile::Visibility& visibility;
 
-  DecodeRows rows;
-  rows.group = params.num_q_heads / params.num_kv_heads;
-  rows.count = params.q_len * rows.group;
-  const int row_tiles = gridDim.x / params.num_kv_heads;
-  rows.kv_head = blockIdx.x / row_tiles;
-  rows.first = (blockIdx.x - rows.kv_head * row_tiles) * Tile::kTileQ;
+  __device__ __forceinline__ void load_q(uint32_t q) const {
+    load_heads<Tile, Tile::kTileQ>(q, [&](int tile_row) -> const char* {
+      if (!rows.exists(tile_row)) return nullptr;
+      return packed_head(params, row.batch, rows.token(tile_row), rows.head(tile_row));
+    });
+  }
 
-  find_visible_tokens(params, row, [&](int tile_row) { return rows.token(tile_row); }, visibility);
-  __syncthreads();
+  __device__ __forceinline__ void await_cache() const {}
 
-  const auto q_source = [&](int tile_row) {
-    const int64_t index = rows.head_index(params, row.batch, tile_row);
-    return rows.exists(tile_row) ? static_cast<const char*>(params.q) + index * Tile::kHeadBytes
-                                 : nullptr;
-  };
-  // An invalid token of a tree leaves its slot as it was.
-  const int slots = row.kv_length();
-  const auto valid = [&](int slot) {
-    const int token = slot - row.first_slot;
-    return slot < slots && (token < 0 || visibility.token_valid(token));
-  };
-  const auto mask = [&](int tile, AttentionScores<Tile>& scores) {
-    // Token of the warp's first slot, negative for an older one.
-    const int first = tile * Tile::kTileKv + warp.kv * Tile::kWarpKv - row.first_slot;
+  template <class Ready>
+  __device__ __forceinline__ void turn_q(uint32_t q, const Ready& ready) const {
+    turn_heads<Tile, Tile::kTileQ, 4>(
+        q, params.rotary_size,
+        [&](int tile_row) {
+          return rows.exists(tile_row) ? angles_of(rows.token(tile_row)) : nullptr;
+        },
+        ready);
+  }
+
+  // K and V of new tokens come from the packed QKV.
+  __device__ __forceinline__ void load_k_v(uint32_t stage, int tile) const {
+    const int first_token = token_of_tile(tile);
+    const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
+    const int k_head = params.num_q_heads + rows.kv_head;
+    const auto load = [&](uint32_t target, const char* first, int new_head) {
+      if (first_token + Tile::kTileKv <= 0) {
+        load_heads<Tile, Tile::kTileKv>(target,
+                                        [&](int slot) { return first + slot * Tile::kHeadBytes; });
+        return;
+      }
+      load_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
+        const int token = first_token + slot;
+        if (token < 0) return first + slot * Tile::kHeadBytes;
+        return token < row.slots ? packed_head(params, row.batch, token, new_head) : nullptr;
+      });
+    };
+    load(stage, heads.k, k_head);
+    load(stage + Tile::kKvBytes, heads.v, k_head + params.num_kv_heads);
+  }
+
+  // Turns K of the new tokens, and writes them to the cache. An invalid token of a tree leaves its
+  // slot as it was; nobody sees it, but its V times a weight 0 must be 0.
+  __device__ __forceinline__ void complete(uint32_t stage, int tile) const {
+    const int first_token = token_of_tile(tile);
+    if (first_token + Tile::kTileKv <= 0) return;
+    turn_heads<Tile, Tile::kTileKv, 2>(
+        stage, params.rotary_size,
+        [&](int slot) {
+          const int token = first_token + slot;
+          return token >= 0 && token < row.slots ? angles_of(token) : nullptr;
+        },
+        [] {});
+    __syncthreads();
+    const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
+    for_each_chunk<Tile, Tile::kTileKv>([&](int slot, int chunk) {
+      const int token = first_token + slot;
+      if (token < 0 || token >= row.slots) return;
+      const uint32_t k = stage + head_offset<Tile>(slot, chunk);
+      const uint32_t v = k + Tile::kKvBytes;
+      const int offset = slot * Tile::kHeadBytes + chunk * 16;
+      if (!visibility.token_valid(token)) {
+        ptx::st_shared_v4(v, {0, 0, 0, 0});
+      } else if (rows.first == 0) {  // one CTA of those that share K and V
+        *reinterpret_cast<uint4*>(heads.k + offset) = ptx::ld_shared_v4(k);
+        *reinterpret_cast<uint4*>(heads.v + offset) = ptx::ld_shared_v4(v);
+      }
+    });
+    __syncthreads();
+  }
+
+  __device__ __forceinline__ void mask(int tile, AttentionScores<Tile>& scores) const {
+    // Token of the warp's first slot.
+    const int first = token_of_tile(tile) + warp.kv * Tile::kWarpKv;
     if (first + Tile::kWarpKv <= 0) return;
 #pragma unroll
     for (int block = 0; block < Tile::kBlocksM; ++block) {
@@ -108,12 +165,45 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
         }
       }
     }
-  };
+  }
+
+ private:
+  // Token of a tile's first slot, negative for an older one.
+  __device__ __forceinline__ int token_of_tile(int tile) const {
+    return tile * Tile::kTileKv - row.first_slot;
+  }
+
+  __device__ __forceinline__ const float* angles_of(int token) const {
+    const int position = visibility.positions[token];
+    return position < 0 ? nullptr : rope_angles(params, row.batch, position);
+  }
+};
+
+// Grid: (tiles of rows * num_kv_heads, splits, batch). Without splits the output is written, else
+// the partial results of blockIdx.y.
+template <class Tile>
+__device__ __forceinline__ void attention_decode(const AttentionParams& params) {
+  extern __shared__ __align__(128) unsigned char shared_tiles[];
+  auto& visibility =
+      *reinterpret_cast<typename Tile::Visibility*>(shared_tiles + Tile::kVisibilityOffset);
+  ptx::griddepcontrol_launch_dependents();
+  const AttentionWarp<Tile> warp;
+  const AttentionRow row = attention_row(params, blockIdx.z);
+  const int group = params.num_q_heads / params.num_kv_heads;
+  const int row_tiles = gridDim.x / params.num_kv_heads;
+  const int kv_head = blockIdx.x / row_tiles;
+  const int first_row = (blockIdx.x - kv_head * row_tiles) * Tile::kTileQ;
+  const DecodeRows rows = {first_row, params.q_len * group, group, kv_head};
+
+  find_visible_tokens(params, row, [&](int tile_row) { return rows.token(tile_row); }, visibility);
+  __syncthreads();
 
   AttentionSums<Tile> sums;
-  const DecodeRange range(slots, Tile::kTileKv, blockIdx.y, params.splits);
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, q_source,
-               kv_heads(params, row.batch, rows.kv_head), valid, mask, sums);
+  const DecodeWork<Tile> work = {params,    warp, row, rows, kv_heads(params, row.batch, kv_head),
+                                 visibility};
+  const DecodeRange range(row.kv_length(), Tile::kTileKv, blockIdx.y, params.splits);
+  attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
+               sums);
   if constexpr (Tile::kWarpsKv > 1) {
     merge_warps<Tile>(reinterpret_cast<float4*>(shared_tiles + Tile::kQBytes), warp, sums);
     if (warp.kv > 0) return;
@@ -127,7 +217,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
       if (!rows.exists(tile_row)) continue;
       const int64_t index = rows.head_index(params, row.batch, tile_row);
       const bool valid = visibility.token_valid(rows.token(tile_row));
-      const float weight = sums.weight[block][half];
+      const float weight = sums.weights[block][2 * half];
       if (params.splits == 1) {
         store_output<Tile>(params.output, index, warp, sums, block, half,
                            output_factor(weight, valid));

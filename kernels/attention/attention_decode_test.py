@@ -42,9 +42,19 @@ def _any_kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
 
 
 def _check(kernel: AttentionKernel, case: reference.Case, rerun: str) -> None:
-    q, cache = cases.random_inputs(case)
-    expected = reference.attend(case, q, cache)
-    reference.assert_close(kernel.decode(case, q, cache), expected, rerun)
+    _check_inputs(kernel, case, cases.random_inputs(case), rerun)
+
+
+def _check_inputs(
+    kernel: AttentionKernel, case: reference.Case, inputs: cases.Inputs, rerun: str
+) -> None:
+    output, new_cache = kernel.decode(case, inputs)
+    reference.assert_same_cache(new_cache, inputs.new_cache, rerun)
+    reference.assert_close(output, reference.attend(case, inputs.q, inputs.new_cache), rerun)
+
+
+def _bits(arrays: tuple[np.ndarray, ...]) -> bytes:
+    return b"".join(array.tobytes() for array in arrays)
 
 
 def _split_slots(case: reference.Case, splits: int, split: int) -> list[range]:
@@ -142,27 +152,28 @@ def test_tree_of_one_token_at_the_first_slot(kernel: AttentionKernel, rerun: str
 
 def test_padding_is_zero_where_values_are_infinite(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.random_tree([7, 7], [2, 4], (1, 1), _HEAD_SIZE, 20)
-    q, cache = cases.random_inputs(case)
+    qkv, cache = cases.random_qkv(case), cases.random_cache(case)
     cache[:, 1, :, 0, 5] = np.inf
-    expected = reference.attend(case, q, cache)
+    inputs = cases.inputs_of(case, qkv, cache)
+    expected = reference.attend(case, inputs.q, inputs.new_cache)
     assert np.isinf(expected[0, :2, 0, 5]).all() and (expected[0, 2:] == 0).all()
-    reference.assert_close(kernel.decode(case, q, cache), expected, rerun)
+    _check_inputs(kernel, case, inputs, rerun)
 
 
 def test_chunk_of_one_token_is_a_decode_step(kernel: AttentionKernel, rerun: str) -> None:
     """The same bits, in decode and in a tree of one token, whatever mask and position say."""
     step = cases.decode([41, 7], (4, 2), _HEAD_SIZE, 64)
-    q, cache = cases.random_inputs(step)
-    expected = kernel.decode(step, q, cache).tobytes()
+    inputs = cases.random_inputs(step)
+    expected = _bits(kernel.decode(step, inputs))
     chunk = cases.decode([1, 1], (4, 2), _HEAD_SIZE, 64, starts=[40, 6])
-    assert kernel.decode(chunk, q, cache).tobytes() == expected, f"decode; rerun: {rerun}"
+    assert _bits(kernel.decode(chunk, inputs)) == expected, f"decode; rerun: {rerun}"
     tree = dataclasses.replace(
         chunk,
         mode=reference.TREE_DECODE,
         mask=np.zeros((2, 1, 1), bool),
         positions=np.full((2, 1), -1),
     )
-    assert kernel.decode(tree, q, cache).tobytes() == expected, f"tree; rerun: {rerun}"
+    assert _bits(kernel.decode(tree, inputs)) == expected, f"tree; rerun: {rerun}"
 
 
 @pytest.mark.parametrize("splits", [2, 3, 7])
@@ -171,8 +182,10 @@ def test_splits(kernel: AttentionKernel, splits: int, rerun: str) -> None:
     capacity = 5 * _TILE_KV + 3
     lengths = [0, 1, _TILE_KV + 1, 4 * _TILE_KV, capacity]
     case = cases.decode(lengths, (3, 1), _HEAD_SIZE, capacity)
-    q, cache = cases.random_inputs(case)
-    outputs, states = kernel.decode_splits(case, q, cache, splits)
+    inputs = cases.random_inputs(case)
+    q, cache = inputs.q, inputs.new_cache
+    outputs, states, new_cache = kernel.decode_splits(case, inputs, splits)
+    reference.assert_same_cache(new_cache, cache, rerun)
     for split in range(splits):
         expected = reference.attend(case, q, cache, _split_slots(case, splits, split))
         weights = states[split, :, 1].reshape(*q.shape[:3], 1)
@@ -194,8 +207,10 @@ def test_splits_of_a_tree(kernel: AttentionKernel, rerun: str) -> None:
     """The tree lies across the border of two splits; an invalid token has no weight anywhere."""
     case = cases.random_tree([_TILE_KV - 4], [9], (2, 1), _HEAD_SIZE, 2 * _TILE_KV)
     case.positions[0, 5] = -1
-    q, cache = cases.random_inputs(case)
-    outputs, states = kernel.decode_splits(case, q, cache, 2)
+    inputs = cases.random_inputs(case)
+    q, cache = inputs.q, inputs.new_cache
+    outputs, states, new_cache = kernel.decode_splits(case, inputs, 2)
+    reference.assert_same_cache(new_cache, cache, rerun)
     for split in range(2):
         expected = reference.attend(case, q, cache, _split_slots(case, 2, split))
         weights = states[split, :, 1].reshape(*q.shape[:3], 1)
@@ -204,24 +219,42 @@ def test_splits_of_a_tree(kernel: AttentionKernel, rerun: str) -> None:
     assert (states.reshape(2, 9, 2, 2)[:, 5, :, 1] == 0).all(), f"token 5; rerun: {rerun}"
 
 
+@pytest.mark.parametrize("rotary_size", [2, _HEAD_SIZE // 2, _HEAD_SIZE - 16, _HEAD_SIZE - 2])
+def test_partial_rotary_size(kernel: AttentionKernel, rotary_size: int, rerun: str) -> None:
+    case = cases.decode([9, 5], (2, 1), _HEAD_SIZE, 9)
+    case.rope = cases.rope_table(9, rotary_size)
+    _check(kernel, case, rerun)
+
+
+def test_table_per_row(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.random_tree([3, 7], [4, 5], (2, 1), _HEAD_SIZE, 12)
+    case.rope = cases.rope_table(12, _HEAD_SIZE, tables=2)
+    _check(kernel, case, rerun)
+
+
+def test_tree_token_without_a_slot_sees_the_others(kernel: AttentionKernel, rerun: str) -> None:
+    """Beyond the cache a token is neither written nor seen; its own output is computed."""
+    case = cases.random_tree([5, 8, 9], [4] * 3, (2, 1), _HEAD_SIZE, 8)
+    case.positions[:] = [3, 4, 5, 6]
+    case.mask[:] = True
+    inputs = cases.random_inputs(case)
+    assert reference.attend(case, inputs.q, inputs.new_cache)[:2].any(axis=(2, 3)).all()
+    _check_inputs(kernel, case, inputs, rerun)
+
+
 @pytest.mark.parametrize("factor", [30.0, 20000.0])
 def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -> None:
-    """One slot has all the weight; its score is far beyond what exp can take."""
     case = cases.decode([_TILE_KV + 3], (4, 1), _HEAD_SIZE, _TILE_KV + 3)
-    q, cache = cases.random_inputs(case)
-    q = (np.sign(q) * factor).astype(np.float16)
-    cache[:, 0] = np.sign(cache[:, 0]) * factor
-    expected = reference.attend(case, q, cache)
-    reference.assert_close(kernel.decode(case, q, cache), expected, rerun)
+    _check_inputs(kernel, case, cases.saturated_inputs(case, factor), rerun)
 
 
 def test_same_bits_in_any_order_of_warps(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.random_tree([2 * _TILE_KV], [5], (6, 2), _HEAD_SIZE, 3 * _TILE_KV)
-    q, cache = cases.random_inputs(case)
+    inputs = cases.random_inputs(case)
     runs = []
     for seed in (1, 2):
         variant_under_test.emulator().set_seed(seed)
-        runs.append(kernel.decode(case, q, cache).tobytes())
+        runs.append(_bits(kernel.decode(case, inputs)))
     variant_under_test.emulator().set_seed(0)
     assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
 
@@ -231,9 +264,9 @@ def test_tiles_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> No
     stats = []
     for tiles in (1, 5):
         case = cases.decode([tiles * _TILE_KV], (4, 1), _HEAD_SIZE, tiles * _TILE_KV)
-        q, cache = cases.random_inputs(case)
+        inputs = cases.random_inputs(case)
         variant_under_test.emulator().take_stats()
-        kernel.decode(case, q, cache)
+        kernel.decode(case, inputs)
         stats.append(variant_under_test.emulator().take_stats())
     phases, wavefronts = (
         stats[1][key] - stats[0][key] for key in ("shared_phases", "shared_wavefronts")

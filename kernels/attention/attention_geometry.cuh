@@ -12,10 +12,11 @@ namespace edge_llm {
 struct AttentionRow {
   int batch;       // index of the row
   int first_slot;  // slot of token 0; every older slot is visible to all tokens
-  int tokens;      // tokens that have a slot; those behind are invalid
+  int tokens;      // those behind are invalid
+  int slots;       // tokens that have a slot: fewer where a tree ends beyond the cache
   bool tree;       // positions come from tree_positions and visibility from tree_mask
 
-  __device__ __forceinline__ int kv_length() const { return tokens > 0 ? first_slot + tokens : 0; }
+  __device__ __forceinline__ int kv_length() const { return tokens > 0 ? first_slot + slots : 0; }
 };
 
 __device__ __forceinline__ AttentionRow attention_row(const AttentionParams& params, int batch) {
@@ -35,9 +36,10 @@ __device__ __forceinline__ AttentionRow attention_row(const AttentionParams& par
   const int wanted = counts_total ? params.q_len : min(length, params.q_len);
   // Where positions are slots, those past the RoPE table end the row too.
   const int end = row.tree ? params.capacity : min(params.capacity, params.rope_positions);
-  const bool inside = first >= 0 && first < end && wanted > 0;
+  const bool inside = first >= 0 && first < end + row.tree && wanted > 0;
   row.first_slot = inside ? static_cast<int>(first) : 0;
-  row.tokens = inside ? min(wanted, end - row.first_slot) : 0;
+  row.slots = inside ? min(wanted, end - row.first_slot) : 0;
+  row.tokens = inside && row.tree ? wanted : row.slots;
   return row;
 }
 
@@ -61,8 +63,14 @@ __device__ __forceinline__ char* cache_head(const AttentionParams& params, int b
 
 // The K and V of one head of a row.
 struct KvHeads {
-  const char* k;  // f16 [capacity, head_size]
-  const char* v;
+  char* k;  // f16 [capacity, head_size]
+  char* v;
+
+  // From a slot on.
+  __device__ __forceinline__ KvHeads from(int slot, int head_bytes) const {
+    const int64_t offset = static_cast<int64_t>(slot) * head_bytes;
+    return {k + offset, v + offset};
+  }
 };
 
 __device__ __forceinline__ KvHeads kv_heads(const AttentionParams& params, int batch, int kv_head) {

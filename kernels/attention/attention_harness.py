@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kernels.attention.attention_cases import Inputs
 from kernels.attention.attention_reference import PREFILL, Case
 from kernels.testing import variant_under_test
 from kernels.testing.variant_under_test import LoadedVariant
@@ -41,12 +42,12 @@ class _Launch:
 
     def run(self, grid: tuple[int, int, int], splits: int = 1) -> None:
         case = self._case
-        names = ("qkv", "cache", "lengths", "rope", "starts", "mask", "positions", "q", "partials")
+        names = ("qkv", "cache", "lengths", "rope", "starts", "mask", "positions", "partials")
         pointers = [self._pointers.get(name, 0) for name in (*names, "output")]
         mask_words = pack_mask(case.mask).shape[2] if case.is_tree else 0
         sizes = (case.batch, case.q_len, *case.heads, case.head_size, case.capacity)
         sizes += (*case.rope.shape, mask_words, case.mode, splits)
-        self._variant.launch(grid, struct.pack("<10Q12i", *pointers, *sizes))  # AttentionParams
+        self._variant.launch(grid, struct.pack("<9Q12i", *pointers, *sizes))  # AttentionParams
 
 
 def pack_mask(mask: np.ndarray) -> np.ndarray:
@@ -71,50 +72,68 @@ class AttentionKernel:
     def __init__(self, variant: LoadedVariant) -> None:
         self._variant = variant
 
-    def rope(self, case: Case, qkv: np.ndarray, cache: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Q after RoPE and the new cache, both f16; checks that qkv is left as it is."""
-        chunks = case.q_len * qkv.shape[2] * case.head_size // 8
+    def append(self, case: Case, inputs: Inputs) -> np.ndarray:
+        """The new cache, f16; checks that qkv is left as it is."""
+        chunks = case.q_len * 2 * case.heads[1] * case.head_size // 8
         with contextlib.ExitStack() as stack:
             launch = _Launch(self._variant, stack, case)
-            qkv_buffer = launch.upload("qkv", qkv)
-            cache_buffer = launch.upload("cache", cache)
-            q_shape = (case.batch, case.q_len, case.heads[0], case.head_size)
-            q_buffer = launch.empty("q", heads_of(case) * case.head_size * 2)
+            qkv = launch.upload("qkv", inputs.qkv)
+            cache = launch.upload("cache", inputs.cache)
             launch.run((-(-chunks // self._variant.row["threads"]), case.batch, 1))
-            assert qkv_buffer.numpy(np.uint16).tobytes() == qkv.tobytes(), "qkv has changed"
-            return q_buffer.numpy(np.float16, q_shape), cache_buffer.numpy(np.float16, cache.shape)
+            _assert_unchanged("qkv", qkv, inputs.qkv)
+            return cache.numpy(np.float16, inputs.cache.shape)
 
-    def prefill(self, case: Case, q: np.ndarray, cache: np.ndarray) -> np.ndarray:
-        """The output, f16 as q; checks that the inputs are left as they are."""
+    def prefill(self, case: Case, inputs: Inputs) -> np.ndarray:
+        """The output, f16 as q, after append; checks that its inputs are left as they are."""
         tiles = -(-case.q_len // self._variant.row["tile"]["tile_q"])
-        return self._attend(case, q, cache, (case.heads[0], tiles, case.batch))
+        with contextlib.ExitStack() as stack:
+            launch = _Launch(self._variant, stack, case)
+            qkv = launch.upload("qkv", inputs.qkv)
+            cache = launch.upload("cache", inputs.new_cache)
+            output = launch.empty("output", inputs.q.size * 2)
+            launch.run((case.heads[0], tiles, case.batch))
+            _assert_unchanged("qkv", qkv, inputs.qkv)
+            _assert_unchanged("the cache", cache, inputs.new_cache)
+            return output.numpy(np.float16, inputs.q.shape)
 
-    def decode(self, case: Case, q: np.ndarray, cache: np.ndarray) -> np.ndarray:
-        """The same by a decode variant without splits."""
-        return self._attend(case, q, cache, self._decode_grid(case, 1))
+    def decode(self, case: Case, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """Output and new cache, f16, without splits; checks that qkv is left as it is."""
+        with contextlib.ExitStack() as stack:
+            launch = _Launch(self._variant, stack, case)
+            qkv = launch.upload("qkv", inputs.qkv)
+            cache = launch.upload("cache", inputs.cache)
+            output = launch.empty("output", inputs.q.size * 2)
+            launch.run(self._decode_grid(case, 1))
+            _assert_unchanged("qkv", qkv, inputs.qkv)
+            new_cache = cache.numpy(np.float16, inputs.cache.shape)
+            return output.numpy(np.float16, inputs.q.shape), new_cache
 
     def decode_splits(
-        self, case: Case, q: np.ndarray, cache: np.ndarray, splits: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The partial results: outputs f32 [splits, *q.shape] and states f32 [splits, heads, 2]."""
+        self, case: Case, inputs: Inputs, splits: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Partial outputs f32 [splits, *q.shape], states f32 [splits, heads, 2], the new cache."""
+        q = inputs.q
         outputs = splits * q.size
         with contextlib.ExitStack() as stack:
-            launch = self._launch_of(stack, case, q, cache)
+            launch = _Launch(self._variant, stack, case)
+            launch.upload("qkv", inputs.qkv)
+            cache = launch.upload("cache", inputs.cache)
             partials = launch.empty("partials", 4 * (outputs + 2 * splits * heads_of(case)))
             launch.run(self._decode_grid(case, splits), splits)
             values = partials.numpy(np.float32)
-        return values[:outputs].reshape(splits, *q.shape), values[outputs:].reshape(splits, -1, 2)
+            new_cache = cache.numpy(np.float16, inputs.cache.shape)
+        parts = values[:outputs].reshape(splits, *q.shape)
+        return parts, values[outputs:].reshape(splits, -1, 2), new_cache
 
     def combine(self, case: Case, outputs: np.ndarray, states: np.ndarray) -> np.ndarray:
         """The output, f16 [batch, q_len, Q heads, head size], of partial results."""
         splits = len(states)
-        ctas = -(-outputs[0].size // (4 * self._variant.row["threads"]))
         with contextlib.ExitStack() as stack:
             launch = _Launch(self._variant, stack, case)
             partials = np.concatenate([outputs.ravel(), states.ravel()]).astype(np.float32)
             launch.upload("partials", partials)
             output = launch.empty("output", outputs[0].size * 2)
-            launch.run((ctas, 1, 1), splits)
+            launch.run((heads_of(case), 1, 1), splits)
             return output.numpy(np.float16, outputs.shape[1:])
 
     def _decode_grid(self, case: Case, splits: int) -> tuple[int, int, int]:
@@ -122,26 +141,9 @@ class AttentionKernel:
         row_tiles = -(-case.q_len * (q_heads // kv_heads) // self._variant.row["tile"]["tile_q"])
         return row_tiles * kv_heads, splits, case.batch
 
-    def _launch_of(
-        self, stack: contextlib.ExitStack, case: Case, q: np.ndarray, cache: np.ndarray
-    ) -> _Launch:
-        launch = _Launch(self._variant, stack, case)
-        launch.upload("q", q)
-        launch.upload("cache", cache)
-        return launch
 
-    def _attend(
-        self, case: Case, q: np.ndarray, cache: np.ndarray, grid: tuple[int, int, int]
-    ) -> np.ndarray:
-        with contextlib.ExitStack() as stack:
-            launch = _Launch(self._variant, stack, case)
-            q_buffer = launch.upload("q", q)
-            cache_buffer = launch.upload("cache", cache)
-            output = launch.empty("output", q.size * 2)
-            launch.run(grid)
-            assert q_buffer.numpy(np.uint16).tobytes() == q.tobytes(), "q has changed"
-            assert cache_buffer.numpy(np.uint16).tobytes() == cache.tobytes(), "K or V has changed"
-            return output.numpy(np.float16, q.shape)
+def _assert_unchanged(name: str, buffer: object, before: np.ndarray) -> None:
+    assert buffer.numpy(np.uint16).tobytes() == before.tobytes(), f"{name} has changed"
 
 
 def rerun_command(test_id: str) -> str:

@@ -32,8 +32,8 @@ __device__ __forceinline__ void merge_warps(float4* shared, const AttentionWarp<
         fragment(warp.kv, block * (kDims + 1) + dims) = {sum[0], sum[1], sum[2], sum[3]};
       }
       fragment(warp.kv, block * (kDims + 1) + kDims) = {
-          sums.maximum[block][0], sums.maximum[block][1], sums.weight[block][0],
-          sums.weight[block][1]};
+          sums.maximum[block][0], sums.maximum[block][1], sums.weights[block][0],
+          sums.weights[block][2]};
     }
   }
   __syncthreads();
@@ -52,8 +52,8 @@ __device__ __forceinline__ void merge_warps(float4* shared, const AttentionWarp<
         mine[half] = softmax_weight(sums.maximum[block][half], maximum, scale);
         theirs[half] = softmax_weight(other_maximum[half], maximum, scale);
         sums.maximum[block][half] = maximum;
-        sums.weight[block][half] =
-            sums.weight[block][half] * mine[half] + other_weight[half] * theirs[half];
+        float& weight = sums.weights[block][2 * half];
+        weight = weight * mine[half] + other_weight[half] * theirs[half];
       }
 #pragma unroll
       for (int dims = 0; dims < kDims; ++dims) {

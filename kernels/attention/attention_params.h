@@ -17,6 +17,9 @@ enum class AttentionMode : int32_t {
   kTreeDecode,      // q_len draft tokens that see one another by tree_mask
 };
 
+// CTAs that may share a KV range: what the combine kernel has room for.
+constexpr int32_t kMaxAttentionSplits = 64;
+
 struct AttentionParams {
   const void* qkv;                 // f16 [batch, q_len, num_q_heads + 2 * num_kv_heads, head_size]
   void* kv_cache;                  // f16 [batch, 2 (K, V), num_kv_heads, capacity, head_size]
@@ -25,9 +28,8 @@ struct AttentionParams {
   const int32_t* start_index;      // [batch]; null in prefill
   const int32_t* tree_mask;        // [batch, q_len, mask_words]; null unless tree decode
   const int32_t* tree_positions;   // [batch, q_len]; null unless tree decode
-  void* q;          // workspace: Q after RoPE, f16 [batch, q_len, num_q_heads, head_size]
-  float* partials;  // workspace of splits > 1: attention_partials.cuh; else null
-  void* output;     // f16 [batch, q_len, num_q_heads, head_size]
+  float* partials;                 // workspace of splits > 1: attention_partials.cuh; else null
+  void* output;                    // f16 [batch, q_len, num_q_heads, head_size]
   int32_t batch;
   int32_t q_len;        // tokens of a row, valid or not; at most 128 in tree decode
   int32_t num_q_heads;  // a multiple of num_kv_heads, at most 16 times as many
@@ -42,12 +44,12 @@ struct AttentionParams {
   int32_t splits;  // CTAs that share the KV range of one tile of rows
 };
 
-// qkv, kv_cache, q, partials and output are 16-byte aligned, the rest 4-byte aligned.
-static_assert(sizeof(AttentionParams) == 128, "the host and the device disagree on the layout");
+// Tensors of values and partials are 16-byte aligned, those of int32 4-byte aligned.
+static_assert(sizeof(AttentionParams) == 120, "the host and the device disagree on the layout");
 #ifndef __CUDACC_RTC__  // NVRTC has no offsetof; the size above catches padding there.
-static_assert(offsetof(AttentionParams, q) == 56, "unexpected padding");
-static_assert(offsetof(AttentionParams, batch) == 80, "unexpected padding");
-static_assert(offsetof(AttentionParams, splits) == 124, "unexpected padding");
+static_assert(offsetof(AttentionParams, partials) == 56, "unexpected padding");
+static_assert(offsetof(AttentionParams, batch) == 72, "unexpected padding");
+static_assert(offsetof(AttentionParams, splits) == 116, "unexpected padding");
 #endif
 
 }  // namespace edge_llm

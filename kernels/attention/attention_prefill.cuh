@@ -1,39 +1,78 @@
 // Causal attention of many tokens: prefill, and chunks that follow older slots. K and V come
-// straight from the cache, where the rope kernel has put the new ones.
+// straight from the cache, where the append kernel has put the new ones.
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_params.h"
+#include "kernels/attention/attention_rope.cuh"
 #include "kernels/attention/attention_softmax.cuh"
 #include "kernels/attention/attention_store.cuh"
 #include "kernels/attention/attention_tile.cuh"
+#include "kernels/attention/attention_turn.cuh"
 #include "kernels/fixed_width_types.h"
+#include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/shared_address.cuh"
 
 namespace edge_llm {
 
-// Grid: (num_q_heads, tiles of q_len, batch). A CTA takes kTileQ tokens of one Q head; the last
-// tokens see the most, so their CTAs start first.
+// What a CTA does: kTileQ tokens of one Q head.
 template <class Tile>
-__device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
-  static_assert(Tile::kWarpsKv == 1, "results of warps are not merged here");
-  extern __shared__ __align__(128) unsigned char shared_tiles[];
-  const AttentionWarp<Tile> warp;
-  const AttentionRow row = attention_row(params, blockIdx.z);
-  const int head = blockIdx.x;
-  const int kv_head = head / (params.num_q_heads / params.num_kv_heads);
-  const int first_token = (gridDim.y - 1 - blockIdx.y) * Tile::kTileQ;
+struct PrefillWork {
+  const AttentionParams& params;
+  const AttentionWarp<Tile>& warp;
+  AttentionRow row;
+  KvHeads cache;
+  int head;
+  int first_token;
+  int tokens;  // valid ones of the tile; none where <= 0
+  int newest;  // slot of the tile's first token
+  int slots;   // that the tile's last token sees
 
-  const int tokens = min(row.tokens - first_token, Tile::kTileQ);  // none where <= 0
-  const int newest = row.first_slot + first_token;                 // slot of the tile's first token
-  const int slots = tokens > 0 ? newest + tokens : 0;
+  __device__ __forceinline__ PrefillWork(const AttentionParams& params,
+                                         const AttentionWarp<Tile>& warp, int batch, int head,
+                                         int q_tile)
+      : params(params), warp(warp), row(attention_row(params, batch)), head(head) {
+    cache = kv_heads(params, batch, head / (params.num_q_heads / params.num_kv_heads));
+    first_token = q_tile * Tile::kTileQ;
+    tokens = min(row.tokens - first_token, Tile::kTileQ);
+    newest = row.first_slot + first_token;
+    slots = tokens > 0 ? newest + tokens : 0;
+  }
 
-  const auto q_source = [&](int token) {
-    const int64_t index = q_head_index(params, row.batch, first_token + token, head);
-    return token < tokens ? static_cast<const char*>(params.q) + index * Tile::kHeadBytes : nullptr;
-  };
-  const auto valid = [&](int slot) { return slot < slots; };
-  const auto mask = [&](int tile, AttentionScores<Tile>& scores) {
+  __device__ __forceinline__ void load_q(uint32_t q) const {
+    load_heads<Tile, Tile::kTileQ>(q, [&](int token) -> const char* {
+      return token < tokens ? packed_head(params, row.batch, first_token + token, head) : nullptr;
+    });
+  }
+
+  template <class Ready>
+  __device__ __forceinline__ void turn_q(uint32_t q, const Ready& ready) const {
+    turn_heads<Tile, Tile::kTileQ, 4>(
+        q, params.rotary_size,
+        [&](int token) {
+          return token < tokens ? rope_angles(params, row.batch, newest + token) : nullptr;
+        },
+        ready);
+  }
+
+  __device__ __forceinline__ void await_cache() const { ptx::griddepcontrol_wait(); }
+
+  __device__ __forceinline__ void load_k_v(uint32_t stage, int tile) const {
+    const int first_slot = tile * Tile::kTileKv;
+    const KvHeads heads = cache.from(first_slot, Tile::kHeadBytes);
+    const int count = slots - first_slot;
+    const auto load = [&](uint32_t target, const char* first) {
+      load_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
+        return slot < count ? first + slot * Tile::kHeadBytes : nullptr;
+      });
+    };
+    load(stage, heads.k);
+    load(stage + Tile::kKvBytes, heads.v);
+  }
+
+  __device__ __forceinline__ void complete(uint32_t, int) const {}
+
+  __device__ __forceinline__ void mask(int tile, AttentionScores<Tile>& scores) const {
     const int first_slot = tile * Tile::kTileKv;
     if (first_slot + Tile::kTileKv <= newest + warp.m + 1) return;  // all rows see all of it
 #pragma unroll
@@ -51,21 +90,31 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
         }
       }
     }
-  };
+  }
+};
+
+// Grid: (num_q_heads, tiles of q_len, batch). The last tokens see the most, so their CTAs start
+// first.
+template <class Tile>
+__device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
+  static_assert(Tile::kWarpsKv == 1, "results of warps are not merged here");
+  extern __shared__ __align__(128) unsigned char shared_tiles[];
+  const AttentionWarp<Tile> warp;
+  const PrefillWork<Tile> work(params, warp, blockIdx.z, blockIdx.x, gridDim.y - 1 - blockIdx.y);
 
   AttentionSums<Tile> sums;
-  const int tiles = (slots + Tile::kTileKv - 1) / Tile::kTileKv;
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, q_source,
-               kv_heads(params, row.batch, kv_head), valid, mask, sums);
+  const int tiles = (work.slots + Tile::kTileKv - 1) / Tile::kTileKv;
+  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, work, sums);
 
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int token = warp.row(block, half);
-      if (first_token + token >= params.q_len) continue;
-      const int64_t index = q_head_index(params, row.batch, first_token + token, head);
-      const float factor = output_factor(sums.weight[block][half], token < tokens);
+      if (work.first_token + token >= params.q_len) continue;
+      const int64_t index =
+          q_head_index(params, work.row.batch, work.first_token + token, work.head);
+      const float factor = output_factor(sums.weights[block][2 * half], token < work.tokens);
       store_output<Tile>(params.output, index, warp, sums, block, half, factor);
     }
   }

@@ -39,9 +39,9 @@ def _any_kernel(request: pytest.FixtureRequest) -> Iterator[AttentionKernel]:
 
 
 def _check(kernel: AttentionKernel, case: reference.Case, rerun: str) -> None:
-    q, cache = cases.random_inputs(case)
-    expected = reference.attend(case, q, cache)
-    reference.assert_close(kernel.prefill(case, q, cache), expected, rerun)
+    inputs = cases.random_inputs(case)
+    expected = reference.attend(case, inputs.q, inputs.new_cache)
+    reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
 
 
 def test_ragged_batch_with_an_empty_row(any_kernel: AttentionKernel, rerun: str) -> None:
@@ -101,42 +101,58 @@ def test_tokens_past_the_rope_table_are_invalid(kernel: AttentionKernel, rerun: 
     _check(kernel, case, rerun)
 
 
+@pytest.mark.parametrize("rotary_size", [2, _HEAD_SIZE // 2, _HEAD_SIZE - 16, _HEAD_SIZE - 2])
+def test_partial_rotary_size(kernel: AttentionKernel, rotary_size: int, rerun: str) -> None:
+    case = cases.chunk([3], [5], 3, (1, 1), _HEAD_SIZE, 9)
+    case.rope = cases.rope_table(9, rotary_size)
+    _check(kernel, case, rerun)
+
+
+def test_table_per_row(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.prefill([3, 2, 0], 3, (1, 1), _HEAD_SIZE, 9)
+    case.rope = cases.rope_table(9, _HEAD_SIZE, tables=3)
+    _check(kernel, case, rerun)
+
+
 @pytest.mark.parametrize("factor", [30.0, 20000.0])
 def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -> None:
-    """One slot has all the weight; its score is far beyond what exp can take."""
     case = cases.prefill([_TILE_KV + 3], _TILE_KV + 3, (1, 1), _HEAD_SIZE, _TILE_KV + 3)
-    q, cache = cases.random_inputs(case)
-    q = (np.sign(q) * factor).astype(np.float16)
-    cache[:, 0] = np.sign(cache[:, 0]) * factor
-    expected = reference.attend(case, q, cache)
-    reference.assert_close(kernel.prefill(case, q, cache), expected, rerun)
+    inputs = cases.saturated_inputs(case, factor)
+    expected = reference.attend(case, inputs.q, inputs.new_cache)
+    reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
 
 
 def test_padding_is_zero_where_values_are_infinite(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.prefill([3], 5, (1, 1), _HEAD_SIZE, 9)
-    q, cache = cases.random_inputs(case)
-    cache[:, 1, :, 0, 5] = np.inf
-    expected = reference.attend(case, q, cache)
+    inputs = cases.random_inputs(case)
+    inputs.new_cache[:, 1, :, 0, 5] = np.inf
+    expected = reference.attend(case, inputs.q, inputs.new_cache)
     assert np.isinf(expected[0, :3, 0, 5]).all() and (expected[0, 3:] == 0).all()
-    reference.assert_close(kernel.prefill(case, q, cache), expected, rerun)
+    reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
 
 
 def test_same_bits_in_any_order_of_warps(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.prefill([_TILE_Q + 1], _TILE_Q + 1, (1, 1), _HEAD_SIZE, _TILE_Q + 1)
-    q, cache = cases.random_inputs(case)
+    inputs = cases.random_inputs(case)
     runs = []
     for seed in (1, 2):
         variant_under_test.emulator().set_seed(seed)
-        runs.append(kernel.prefill(case, q, cache).tobytes())
+        runs.append(kernel.prefill(case, inputs).tobytes())
     variant_under_test.emulator().set_seed(0)
     assert runs[0] == runs[1], f"two runs differ; rerun: {rerun}"
 
 
-def test_shared_memory_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
-    case = cases.prefill([_TILE_Q], _TILE_Q, (1, 1), _HEAD_SIZE, _TILE_Q)
-    q, cache = cases.random_inputs(case)
-    variant_under_test.emulator().take_stats()
-    kernel.prefill(case, q, cache)
-    stats = variant_under_test.emulator().take_stats()
-    phases, wavefronts = stats["shared_phases"], stats["shared_wavefronts"]
+def test_tiles_without_bank_conflicts(kernel: AttentionKernel, rerun: str) -> None:
+    """What grows with the KV range has no conflicts; turning Q may have some."""
+    stats = []
+    for start in (0, 4 * _TILE_KV):
+        capacity = start + _TILE_Q
+        case = cases.chunk([_TILE_Q], [start], _TILE_Q, (1, 1), _HEAD_SIZE, capacity)
+        inputs = cases.random_inputs(case)
+        variant_under_test.emulator().take_stats()
+        kernel.prefill(case, inputs)
+        stats.append(variant_under_test.emulator().take_stats())
+    phases, wavefronts = (
+        stats[1][key] - stats[0][key] for key in ("shared_phases", "shared_wavefronts")
+    )
     assert 0 < phases == wavefronts, f"{wavefronts} wavefronts, {phases} phases; rerun: {rerun}"

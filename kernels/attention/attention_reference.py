@@ -50,7 +50,10 @@ class Case:
 
 @dataclasses.dataclass
 class Token:
-    """A valid token: its slot, its RoPE position, and the slots that it sees."""
+    """A valid token: its slot, its RoPE position, and the slots that it sees.
+
+    The slot of a tree token may lie beyond the cache: it is not written, and nobody sees it.
+    """
 
     slot: int
     position: int
@@ -85,14 +88,12 @@ def tokens_of_row(case: Case, b: int) -> list[Token | None]:
     past = length - s
     if not 0 <= past <= capacity:
         return none
-    valid = [
-        past + j < capacity and 0 <= case.positions[b, j] < case.rope.shape[1] for j in range(s)
-    ]
+    valid = [j for j in range(s) if 0 <= case.positions[b, j] < case.rope.shape[1]]
+    written = [j for j in valid if past + j < capacity]
     tokens = none
-    for i in range(s):
-        if valid[i]:
-            seen = [past + j for j in range(s) if valid[j] and case.mask[b, i, j]]
-            tokens[i] = Token(past + i, int(case.positions[b, i]), [*range(past), *seen])
+    for i in valid:
+        seen = [past + j for j in written if case.mask[b, i, j]]
+        tokens[i] = Token(past + i, int(case.positions[b, i]), [*range(past), *seen])
     return tokens
 
 
@@ -120,6 +121,8 @@ def rope_and_cache(case: Case, qkv: np.ndarray, cache: np.ndarray) -> tuple[np.n
             cos_sin = table[token.position]
             for h in range(q_heads):
                 q[b, i, h] = turn(qkv[b, i, h], cos_sin)
+            if token.slot >= case.capacity:
+                continue
             for h in range(kv_heads):
                 cache[b, 0, h, token.slot] = turn(qkv[b, i, q_heads + h], cos_sin)
                 cache[b, 1, h, token.slot] = qkv[b, i, q_heads + kv_heads + h]
@@ -167,6 +170,20 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, rerun: str) -> None:
     excess = error - TOLERANCE * np.abs(np.where(finite, expected, 0))
     worst = _place(actual, expected, excess == excess.max())
     assert excess.max() <= TOLERANCE, f"worst at {worst}; rerun: {rerun}"
+
+
+def assert_same_cache(actual: np.ndarray, expected: np.ndarray, rerun: str) -> None:
+    """K within one ULP of FP16 or 2^-22 of the largest value; V, NaN and old slots bit by bit."""
+    keys, expected_keys = actual[:, 0], expected[:, 0]
+    nan = np.isnan(expected_keys)
+    assert (np.isnan(keys) == nan).all(), f"NaN of K; rerun: {rerun}"
+    got, want = (np.where(nan, 0, side).astype(np.float64) for side in (keys, expected_keys))
+    ulp = np.spacing(np.maximum(np.abs(got), np.abs(want)).astype(np.float16)).astype(np.float64)
+    excess = np.abs(got - want) - np.maximum(ulp, 2.0**-22 * np.abs(want).max(initial=1))
+    worst = _place(keys, expected_keys, excess == excess.max())
+    assert excess.max() <= 0, f"K at {worst}; rerun: {rerun}"
+    differs = actual[:, 1].view(np.uint16) != expected[:, 1].view(np.uint16)
+    assert not differs.any(), f"V at {_place(actual[:, 1], expected[:, 1], differs)}; {rerun}"
 
 
 def _place(actual: np.ndarray, expected: np.ndarray, chosen: np.ndarray) -> str:

@@ -1,5 +1,5 @@
-// The first of the attention kernels: turns Q and K by RoPE. Q goes to the workspace, K and V of
-// the valid tokens to their slots of the cache. The packed QKV stays as it is.
+// RoPE of the heads of the packed QKV: pairs of values (i, i + rotary_size / 2) turn by the angles
+// of the token's position, the rest passes through. Threads move chunks of eight values.
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
@@ -9,69 +9,91 @@
 
 namespace edge_llm {
 
-constexpr int kChunkValues = 8;  // FP16 values of 16 bytes, what a thread moves
+constexpr int kChunkValues = 8;  // FP16 values of 16 bytes
 
-// One value of the rotated head: pairs (i, i + rotary_size / 2) turn, the rest passes through.
-__device__ __forceinline__ float rotated(const uint16_t* head, const float* cos_sin,
-                                         int rotary_size, int dim) {
-  const int half = rotary_size / 2;
-  const float value = ptx::cvt_f32_f16(head[dim]);
-  if (dim >= rotary_size) return value;
-  const int pair = dim < half ? dim : dim - half;
-  const float other = ptx::cvt_f32_f16(head[dim < half ? dim + half : pair]);
-  const float sine = cos_sin[half + pair];
-  return value * cos_sin[pair] + other * (dim < half ? -sine : sine);
+// A head of a token in the packed QKV: Q heads, then K heads, then V heads.
+__device__ __forceinline__ const char* packed_head(const AttentionParams& params, int batch,
+                                                   int token, int head) {
+  const int heads = params.num_q_heads + 2 * params.num_kv_heads;
+  const int64_t index = (static_cast<int64_t>(batch) * params.q_len + token) * heads + head;
+  return static_cast<const char*>(params.qkv) + index * params.head_size * 2;
 }
 
-// Grid: (chunks of a row / threads, batch). Chunks of a token are neighbours, so that the heads of
-// a token find its cosines in L1.
-__device__ __forceinline__ void attention_rope(const AttentionParams& params) {
-  const int head_chunks = params.head_size / kChunkValues;
-  const int heads = params.num_q_heads + 2 * params.num_kv_heads;
-  const unsigned item = blockIdx.x * blockDim.x + threadIdx.x;
-  const int token = item / (heads * head_chunks);
-  if (token >= params.q_len) return;
-  const int in_token = item - token * (heads * head_chunks);
-  const int head = in_token / head_chunks;
-  const int dim = (in_token - head * head_chunks) * kChunkValues;
+// The cosines, then the sines of a position.
+__device__ __forceinline__ const float* rope_angles(const AttentionParams& params, int batch,
+                                                    int position) {
+  const int64_t table = params.rope_rows == 1 ? 0 : batch;
+  return params.rope_cos_sin + (table * params.rope_positions + position) * params.rotary_size;
+}
 
-  const AttentionRow row = attention_row(params, blockIdx.y);
-  const int position = token_position(params, row, token);
-  const int kv_head = head - params.num_q_heads;  // K heads, then V heads
-  if (position < 0 && kv_head >= 0) return;
+// Whether the two halves of the turning dimensions are whole chunks.
+__device__ __forceinline__ bool turns_in_chunks(int rotary_size) {
+  return rotary_size % (2 * kChunkValues) == 0;
+}
 
-  uint4 values = {0, 0, 0, 0};
-  if (position >= 0) {
-    const int64_t qkv_head =
-        (static_cast<int64_t>(row.batch) * params.q_len + token) * heads + head;
-    const uint16_t* source = static_cast<const uint16_t*>(params.qkv) + qkv_head * params.head_size;
-    if (dim >= params.rotary_size || kv_head >= params.num_kv_heads) {
-      values = *reinterpret_cast<const uint4*>(source + dim);
-    } else {
-      const int64_t table = params.rope_rows == 1 ? 0 : row.batch;
-      const float* cos_sin =
-          params.rope_cos_sin + (table * params.rope_positions + position) * params.rotary_size;
-      float turned[kChunkValues];
+// The one formula, so that all kernels give the same bits: x cos - y sin for the first value x of a
+// pair, with -sin given, and y cos + x sin for the second one.
+__device__ __forceinline__ float turned(float value, float other, float cosine, float sine) {
+  return __fmaf_rn(other, sine, __fmul_rn(value, cosine));
+}
+
+// One value of a head in global memory.
+__device__ __forceinline__ float turned_value(const char* head, const float* angles,
+                                              int rotary_size, int dim) {
+  const uint16_t* values = reinterpret_cast<const uint16_t*>(head);
+  const int half = rotary_size / 2;
+  const float value = ptx::cvt_f32_f16(values[dim]);
+  if (dim >= rotary_size) return value;
+  const bool first = dim < half;
+  const int pair = first ? dim : dim - half;
+  const float other = ptx::cvt_f32_f16(values[first ? dim + half : pair]);
+  const float sine = angles[half + pair];
+  return turned(value, other, angles[pair], first ? -sine : sine);
+}
+
+// The angles of eight pairs.
+struct ChunkAngles {
+  float cosines[kChunkValues];
+  float sines[kChunkValues];
+
+  // `pair` is a multiple of eight.
+  __device__ __forceinline__ void load(const float* angles, int rotary_size, int pair) {
+    load_eight(angles + pair, cosines);
+    load_eight(angles + rotary_size / 2 + pair, sines);
+  }
+
+ private:
+  static __device__ __forceinline__ void load_eight(const float* from, float (&to)[kChunkValues]) {
 #pragma unroll
-      for (int i = 0; i < kChunkValues; ++i) {
-        turned[i] = rotated(source, cos_sin, params.rotary_size, dim + i);
-      }
-      values = {ptx::cvt_f16x2_f32(turned[0], turned[1]), ptx::cvt_f16x2_f32(turned[2], turned[3]),
-                ptx::cvt_f16x2_f32(turned[4], turned[5]), ptx::cvt_f16x2_f32(turned[6], turned[7])};
+    for (int i = 0; i < kChunkValues; i += 4) {
+      const float4 values = *reinterpret_cast<const float4*>(from + i);
+      to[i] = values.x;
+      to[i + 1] = values.y;
+      to[i + 2] = values.z;
+      to[i + 3] = values.w;
     }
   }
+};
 
-  char* target;
-  if (kv_head < 0) {
-    target = static_cast<char*>(params.q) +
-             q_head_index(params, row.batch, token, head) * params.head_size * 2;
-  } else {
-    const int k_or_v = kv_head >= params.num_kv_heads;
-    const int64_t slot = row.first_slot + token;
-    target = cache_head(params, row.batch, k_or_v, kv_head - k_or_v * params.num_kv_heads) +
-             slot * params.head_size * 2;
+// The first values of eight pairs when `sign` is -1, the second ones when it is 1.
+__device__ __forceinline__ uint4 turned_chunk(const uint4& chunk, const uint4& others,
+                                              const ChunkAngles& angles, float sign) {
+  const uint32_t values[] = {chunk.x, chunk.y, chunk.z, chunk.w};
+  const uint32_t other_values[] = {others.x, others.y, others.z, others.w};
+  uint32_t result[4];
+#pragma unroll
+  for (int word = 0; word < 4; ++word) {
+    float pair[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int at = 2 * word + i;
+      const float value = ptx::cvt_f32_f16(static_cast<uint16_t>(values[word] >> (16 * i)));
+      const float other = ptx::cvt_f32_f16(static_cast<uint16_t>(other_values[word] >> (16 * i)));
+      pair[i] = turned(value, other, angles.cosines[at], sign * angles.sines[at]);
+    }
+    result[word] = ptx::cvt_f16x2_f32(pair[0], pair[1]);
   }
-  *reinterpret_cast<uint4*>(target + dim * 2) = values;
+  return {result[0], result[1], result[2], result[3]};
 }
 
 }  // namespace edge_llm

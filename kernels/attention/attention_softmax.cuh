@@ -2,7 +2,6 @@
 // stay in registers, and sums are rescaled whenever the largest score of a row grows.
 #pragma once
 
-#include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/cp_async.cuh"
@@ -30,19 +29,14 @@ __device__ __forceinline__ float softmax_weight(float score, float maximum, floa
 template <class Tile>
 using AttentionScores = float[Tile::kBlocksM][Tile::kWarpKv / 8][4];
 
-// The weights of a tile as the A fragments of m16k16 products: accumulators of Q K^T, two as a pair
-// of FP16, already lie in the lanes that these want.
-template <class Tile>
-using AttentionWeights = uint32_t[Tile::kBlocksM][Tile::kWarpKv / 16][4];
-
 // The running result of one warp; [2] are the rows lane / 4 and lane / 4 + 8 of a block.
 template <class Tile>
 struct AttentionSums {
   float output[Tile::kBlocksM][Tile::kHeadSize / 8][4];  // sum of weight * V
-  float weight[Tile::kBlocksM][2];                       // sum of weights, of this lane's slots
+  float weights[Tile::kBlocksM][4];                      // the same of a V that is 1 everywhere
   float maximum[Tile::kBlocksM][2];                      // largest score, of the warp's slots
 
-  __device__ __forceinline__ AttentionSums() : output{}, weight{} {
+  __device__ __forceinline__ AttentionSums() : output{}, weights{} {
 #pragma unroll
     for (int block = 0; block < Tile::kBlocksM; ++block) {
       maximum[block][0] = maximum[block][1] = masked_score();
@@ -85,16 +79,13 @@ __device__ __forceinline__ float quad_max(float value) {
   return fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
-__device__ __forceinline__ float quad_sum(float value) {
-  value += __shfl_xor_sync(0xffffffffu, value, 1);
-  return value + __shfl_xor_sync(0xffffffffu, value, 2);
-}
-
-// Turns the scores of a tile into weights, and rescales the sums to the new maximum.
+// Takes the scores of a tile into the maxima, and rescales the sums to those. Most tiles of a long
+// KV range hold no new maximum, and leave the sums alone.
 template <class Tile>
-__device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<Tile>& scores,
-                                             AttentionWeights<Tile>& weights,
-                                             AttentionSums<Tile>& sums) {
+__device__ __forceinline__ void update_maximum(float scale, const AttentionScores<Tile>& scores,
+                                               AttentionSums<Tile>& sums) {
+  float grown[Tile::kBlocksM][2];
+  bool grows = false;
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
 #pragma unroll
@@ -105,100 +96,125 @@ __device__ __forceinline__ void softmax_tile(float scale, const AttentionScores<
         const float* score = &scores[block][slots][2 * half];
         maximum = fmaxf(maximum, fmaxf(score[0], score[1]));
       }
-      maximum = quad_max(maximum);
+      grown[block][half] = quad_max(maximum);
+      grows |= grown[block][half] != sums.maximum[block][half];
+    }
+  }
+  if (!__any_sync(0xffffffffu, grows)) return;
+#pragma unroll
+  for (int block = 0; block < Tile::kBlocksM; ++block) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float maximum = grown[block][half];
       const float rescale = softmax_weight(sums.maximum[block][half], maximum, scale);
       sums.maximum[block][half] = maximum;
-      float& weight = sums.weight[block][half];
-      weight *= rescale;
 #pragma unroll
-      for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
-        sums.output[block][dims][2 * half] *= rescale;
-        sums.output[block][dims][2 * half + 1] *= rescale;
-      }
+      for (int value = 2 * half; value < 2 * half + 2; ++value) {
+        sums.weights[block][value] *= rescale;
 #pragma unroll
-      for (int slots = 0; slots < Tile::kWarpKv / 8; ++slots) {
-        const float* score = &scores[block][slots][2 * half];
-        const float first = softmax_weight(score[0], maximum, scale);
-        const float second = softmax_weight(score[1], maximum, scale);
-        weight += first + second;
-        weights[block][slots / 2][slots % 2 * 2 + half] = ptx::cvt_f16x2_f32(first, second);
+        for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
+          sums.output[block][dims][value] *= rescale;
+        }
       }
     }
   }
 }
 
-// sums.output += weights * V of one tile.
+// The weights of 16 slots as the A fragment of an m16k16 product: accumulators of Q K^T, two as a
+// pair of FP16, already lie in the lanes that this wants.
+__device__ __forceinline__ void weights_of(const float (*scores)[4], const float (&maximum)[2],
+                                           float scale, uint32_t (&weights)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float* score = &scores[i / 2][i % 2 * 2];
+    const float first = softmax_weight(score[0], maximum[i % 2], scale);
+    const float second = softmax_weight(score[1], maximum[i % 2], scale);
+    weights[i] = ptx::cvt_f16x2_f32(first, second);
+  }
+}
+
+// sums.output += weights * V of one tile. The sum of weights is another column of V: that of the
+// same rounded weights, so that rounding does not scale the output.
 template <class Tile>
 __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWarp<Tile>& warp,
-                                                   const AttentionWeights<Tile>& weights,
+                                                   float scale, const AttentionScores<Tile>& scores,
                                                    AttentionSums<Tile>& sums) {
+  constexpr uint32_t kOnes = 0x3c003c00;  // two FP16
   const int row = warp.lane % 8;
   const int matrix = warp.lane / 8;
   const uint32_t v_lane =
       v + head_offset<Tile>(warp.kv * Tile::kWarpKv + 8 * (matrix % 2) + row, matrix / 2);
 #pragma unroll
   for (int step = 0; step < Tile::kWarpKv / 16; ++step) {
+    uint32_t weights[Tile::kBlocksM][4];
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocksM; ++block) {
+      weights_of(&scores[block][2 * step], sums.maximum[block], scale, weights[block]);
+      ptx::mma_m16n8k16(sums.weights[block], weights[block], kOnes, kOnes);
+    }
 #pragma unroll
     for (int pair = 0; pair < Tile::kHeadSize / 16; ++pair) {
       uint32_t b[4];  // V of 16 dimensions
       ptx::ldmatrix_x4_trans(b, step_address<Tile>(v_lane, pair) + 16 * step * Tile::kHeadBytes);
 #pragma unroll
       for (int block = 0; block < Tile::kBlocksM; ++block) {
-        ptx::mma_m16n8k16(sums.output[block][2 * pair], weights[block][step], b[0], b[1]);
-        ptx::mma_m16n8k16(sums.output[block][2 * pair + 1], weights[block][step], b[2], b[3]);
+        ptx::mma_m16n8k16(sums.output[block][2 * pair], weights[block], b[0], b[1]);
+        ptx::mma_m16n8k16(sums.output[block][2 * pair + 1], weights[block], b[2], b[3]);
       }
     }
   }
 }
 
-// Attends to the tiles [first_tile, last_tile) of the KV range. q_source(row) is the head of a row
-// of Q, null for zeros; valid(slot) says whether a slot may be read; mask(tile, scores) masks the
-// scores of a tile.
-template <class Tile, class QSource, class Valid, class Mask>
+// Attends to the tiles [first_tile, last_tile) of the KV range. `work` knows what they hold:
+//   load_q(q), load_k_v(stage, tile)  start to fill shared memory with cp.async
+//   await_cache()                     returns when the cache may be read
+//   turn_q(q, ready)                  turns Q by RoPE once ready() has returned
+//   complete(stage, tile)             ends what cp.async began; all threads see what they loaded
+//   mask(tile, scores)                masks the scores of a tile
+template <class Tile, class Work>
 __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile>& warp,
-                                       int first_tile, int last_tile, const QSource& q_source,
-                                       const KvHeads& heads, const Valid& valid, const Mask& mask,
+                                       int first_tile, int last_tile, const Work& work,
                                        AttentionSums<Tile>& sums) {
-  const uint32_t stages = shared + Tile::kQBytes;
-  const float scale = softmax_scale(Tile::kHeadSize);
-  const auto load = [&](int stage, int tile) {
-    const int64_t offset = static_cast<int64_t>(tile) * Tile::kKvBytes;
-    load_k_v<Tile>(stages + stage * Tile::kStageBytes, heads.k + offset, heads.v + offset,
-                   [&](int slot) { return valid(tile * Tile::kTileKv + slot); });
+  const auto stage_address = [&](int stage) {
+    return shared + Tile::kQBytes + stage * Tile::kStageBytes;
   };
-
-  // One commit per tile, even where nothing is left to load: then "all but the newest
-  // kStages - 2 groups have landed" means the same tile in every iteration.
-  if (first_tile < last_tile) load_q<Tile>(shared, q_source);
+  // One commit per tile, even where nothing is left to load: then "all but the newest groups have
+  // landed" means the same tile in every iteration.
+  const bool any = first_tile < last_tile;
+  if (any) work.load_q(shared);
+  ptx::cp_async_commit_group();
+  work.await_cache();
 #pragma unroll 1
-  for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
-    if (first_tile + stage < last_tile) load(stage, first_tile + stage);
+  for (int stage = 0; stage < Tile::kStages; ++stage) {
+    if (first_tile + stage < last_tile) work.load_k_v(stage_address(stage), first_tile + stage);
     ptx::cp_async_commit_group();
   }
+  if (any) {
+    work.turn_q(shared, [] {
+      ptx::cp_async_wait_group<Tile::kStages>();
+      __syncthreads();
+    });
+  }
 
+  const float scale = softmax_scale(Tile::kHeadSize);
   int stage = 0;
 #pragma unroll 1  // one tile is enough work to schedule
   for (int tile = first_tile; tile < last_tile; ++tile) {
-    ptx::cp_async_wait_group<Tile::kStages - 2>();
-    __syncthreads();  // the tile is there for all, and all have read the stage loaded next
-    const int ahead = tile + Tile::kStages - 1;
-    const int ahead_stage = stage == 0 ? Tile::kStages - 1 : stage - 1;
-    if (ahead < last_tile) load(ahead_stage, ahead);
-    ptx::cp_async_commit_group();
-
-    const uint32_t k = stages + stage * Tile::kStageBytes;
+    ptx::cp_async_wait_group<Tile::kStages - 1>();
+    __syncthreads();
+    const uint32_t k = stage_address(stage);
+    work.complete(k, tile);
     AttentionScores<Tile> scores = {};
     multiply_q_k<Tile>(shared, k, warp, scores);
-    mask(tile, scores);
-    AttentionWeights<Tile> weights;
-    softmax_tile<Tile>(scale, scores, weights, sums);
-    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, weights, sums);
+    work.mask(tile, scores);
+    update_maximum<Tile>(scale, scores, sums);
+    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scale, scores, sums);
+    if (tile + Tile::kStages < last_tile) {
+      __syncthreads();  // all have read the stage
+      work.load_k_v(k, tile + Tile::kStages);
+    }
+    ptx::cp_async_commit_group();
     stage = stage == Tile::kStages - 1 ? 0 : stage + 1;
-  }
-#pragma unroll
-  for (int block = 0; block < Tile::kBlocksM; ++block) {
-    sums.weight[block][0] = quad_sum(sums.weight[block][0]);
-    sums.weight[block][1] = quad_sum(sums.weight[block][1]);
   }
 }
 

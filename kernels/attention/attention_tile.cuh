@@ -64,34 +64,34 @@ __device__ __forceinline__ uint32_t step_address(uint32_t address, int step) {
 template <class Tile, int kRows, class Body>
 __device__ __forceinline__ void for_each_chunk(const Body& body) {
   constexpr int kChunks = kRows * Tile::kHeadChunks;
+  if constexpr (Tile::kThreads % Tile::kHeadChunks == 0) {
+    // A thread keeps its chunk, and its rows have constant distances: so do its addresses.
+    const int first_row = threadIdx.x / Tile::kHeadChunks;
+    const int chunk = threadIdx.x % Tile::kHeadChunks;
 #pragma unroll
-  for (int first = 0; first < kChunks; first += Tile::kThreads) {
-    const unsigned index = first + threadIdx.x;
-    if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
-    body(static_cast<int>(index / Tile::kHeadChunks), static_cast<int>(index % Tile::kHeadChunks));
+    for (int step = 0; step < kChunks; step += Tile::kThreads) {
+      const int row = first_row + step / Tile::kHeadChunks;
+      if (kChunks % Tile::kThreads != 0 && row >= kRows) break;
+      body(row, chunk);
+    }
+  } else {
+#pragma unroll
+    for (int first = 0; first < kChunks; first += Tile::kThreads) {
+      const unsigned index = first + threadIdx.x;
+      if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
+      body(static_cast<int>(index / Tile::kHeadChunks),
+           static_cast<int>(index % Tile::kHeadChunks));
+    }
   }
 }
 
-// Copies the rows of Q to shared memory, from source(row); zeros where that is null.
-template <class Tile, class Source>
-__device__ __forceinline__ void load_q(uint32_t q, const Source& source) {
-  for_each_chunk<Tile, Tile::kTileQ>([&](int row, int chunk) {
-    const char* head = source(row);
-    ptx::cp_async_cg_16(q + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
-  });
-}
-
-// Copies a tile of K and V, from its first slot on, to a stage; zeros, and nothing is read, where
-// valid(slot of the tile) is false: the product of a weight 0 and a NaN would be NaN.
-template <class Tile, class Valid>
-__device__ __forceinline__ void load_k_v(uint32_t stage, const char* k, const char* v,
-                                         const Valid& valid) {
-  for_each_chunk<Tile, Tile::kTileKv>([&](int slot, int chunk) {
-    const int source = slot * Tile::kHeadBytes + chunk * 16;
-    const uint32_t target = stage + head_offset<Tile>(slot, chunk);
-    const bool slot_valid = valid(slot);
-    ptx::cp_async_cg_16(target, k + source, slot_valid);
-    ptx::cp_async_cg_16(target + Tile::kKvBytes, v + source, slot_valid);
+// Copies kRows heads to shared memory, from head_of(row); zeros, and nothing is read, where that is
+// null: the product of a weight 0 and a NaN would be NaN.
+template <class Tile, int kRows, class HeadOf>
+__device__ __forceinline__ void load_heads(uint32_t target, const HeadOf& head_of) {
+  for_each_chunk<Tile, kRows>([&](int row, int chunk) {
+    const char* head = head_of(row);
+    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
   });
 }
 

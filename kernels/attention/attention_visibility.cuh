@@ -13,7 +13,8 @@ constexpr int kTreeWords = 4;  // of 32 tokens
 template <int kRows>
 struct TokenVisibility {
   uint32_t rows[kRows][kTreeWords];
-  uint32_t valid[kTreeWords];  // the tokens that have K and V
+  uint32_t valid[kTreeWords];      // the tokens that have a position
+  int positions[32 * kTreeWords];  // of the tokens; -1 for an invalid one
 
   __device__ __forceinline__ bool token_valid(int token) const {
     return valid[token / 32] >> (token % 32) & 1;
@@ -29,6 +30,13 @@ struct TokenVisibility {
     return __funnelshift_r(rows[row][word], next, first % 32);
   }
 };
+
+// 32 bits of the tokens that have a slot.
+__device__ __forceinline__ uint32_t tokens_with_slot(const AttentionRow& row, int word) {
+  const int count = row.slots - 32 * word;
+  if (count <= 0) return 0;
+  return count >= 32 ? ~0u : (1u << count) - 1;
+}
 
 // 32 bits of what a token sees: those of the mask, or itself and all before.
 __device__ __forceinline__ uint32_t visible_tokens(const AttentionParams& params,
@@ -52,8 +60,9 @@ __device__ __forceinline__ void find_visible_tokens(const AttentionParams& param
                                                     TokenVisibility<kRows>& visibility) {
   const int lane = threadIdx.x % 32;
   for (int word = threadIdx.x / 32; word < kTreeWords; word += blockDim.x / 32) {
-    const bool valid = token_position(params, row, 32 * word + lane) >= 0;
-    const uint32_t bits = __ballot_sync(0xffffffffu, valid);
+    const int position = token_position(params, row, 32 * word + lane);
+    visibility.positions[32 * word + lane] = position;
+    const uint32_t bits = __ballot_sync(0xffffffffu, position >= 0);
     if (lane == 0) visibility.valid[word] = bits;
   }
   __syncthreads();
@@ -61,8 +70,10 @@ __device__ __forceinline__ void find_visible_tokens(const AttentionParams& param
     const int word = i % kTreeWords;
     const int token = token_of(i / kTreeWords);
     const bool valid = token < params.q_len && visibility.token_valid(token);
-    visibility.rows[i / kTreeWords][word] =
-        valid ? visible_tokens(params, row, token, word) & visibility.valid[word] : 0;
+    visibility.rows[i / kTreeWords][word] = valid ? visible_tokens(params, row, token, word) &
+                                                        visibility.valid[word] &
+                                                        tokens_with_slot(row, word)
+                                                  : 0;
   }
 }
 

@@ -17,6 +17,7 @@
 #include "kernels/gemm/int4_layout.cuh"
 #include "kernels/gemm/int4_store.cuh"
 #include "kernels/ptx/cp_async.cuh"
+#include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/half2.cuh"
 #include "kernels/ptx/ld_shared.cuh"
 #include "kernels/ptx/ldmatrix.cuh"
@@ -298,6 +299,7 @@ __device__ __forceinline__ void store_tile(const Int4GemmParams& params, TileCoo
 template <class Tile>
 __device__ __forceinline__ void int4_gemm(const Int4GemmParams& params) {
   extern __shared__ __align__(128) unsigned char shared_stages[];
+  ptx::griddepcontrol_launch_dependents();
   const uint32_t shared = ptx::shared_address(shared_stages);
 
   const Int4GemmWarp<Tile> warp;

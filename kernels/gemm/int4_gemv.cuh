@@ -24,6 +24,7 @@
 #include "kernels/gemm/int4_gemm_params.h"
 #include "kernels/gemm/int4_layout.cuh"
 #include "kernels/gemm/int4_store.cuh"
+#include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/half2.cuh"
 #include "kernels/ptx/ld_global.cuh"
 #include "kernels/ptx/mma.cuh"
@@ -176,6 +177,7 @@ __device__ __forceinline__ void multiply_group(const Int4GemvGroup<Tile>& group,
 template <class Tile>
 __device__ __forceinline__ void int4_gemv(const Int4GemmParams& params) {
   extern __shared__ float shared_sums[];  // [kWarpsK][kM][kSumStride]
+  ptx::griddepcontrol_launch_dependents();
 
   const int lane = threadIdx.x % 32;
   const int warp_n = threadIdx.x / 32 % Tile::kWarpsN;

@@ -26,8 +26,8 @@ _NAME = "attention_decode_f16_d128_m16"
 def test_derived_facts_of_a_decode() -> None:
     variant = AttentionVariant.from_row(_NAME, _DECODE)
     assert variant.threads == 128
-    # Q, two stages of K and V, 16 rows of 128 bits and as many for the valid tokens.
-    assert variant.shared_bytes == (16 + 2 * 2 * 64) * 256 + 17 * 16
+    # Q, two stages of K and V, 128 bits for each of 16 rows and for the valid tokens, and positions.
+    assert variant.shared_bytes == (16 + 2 * 2 * 64) * 256 + 17 * 16 + 128 * 4
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_derived_facts_of_a_decode() -> None:
         ({"blocks_m": 0}, "blocks_m is 0, less than 1"),
         ({"blocks_m": 2}, "its facts give the name attention_decode_f16_d128_m32"),
         ({"kind": "prefill"}, "warps_kv is 4, not 1"),
-        ({"kind": "paged"}, "kind is paged, not one of prefill, decode, rope, combine"),
-        ({"kind": "rope"}, "its facts are threads, not head_size"),
+        ({"kind": "paged"}, "kind is paged, not one of prefill, decode, append, combine"),
+        ({"kind": "append"}, "its facts are threads, not head_size"),
     ],
 )
 def test_impossible_rows_are_refused(change: dict[str, object], message: str) -> None:
@@ -62,6 +62,6 @@ def test_every_head_size_has_prefill_and_decode() -> None:
 def test_cpp_tables_hold_the_rows() -> None:
     tables = Tables.from_json(pathlib.Path("kernels/tables.json").read_text())
     text = generate.cpp_tables(tables)
-    row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 2, 69904}},'
+    row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 3, 70416}},'
     assert row in text
-    assert '{"attention_rope_f16", AttentionKind::kRope, 0, 0, 0, 256, 4, 0},' in text
+    assert '{"attention_append_f16", AttentionKind::kAppend, 0, 0, 0, 256, 4, 0},' in text

@@ -8,8 +8,9 @@ from typing import Any
 
 from kernels.generator.facts import Sm, require, require_range_of_threads, shared_memory_misfit
 
-# Bits of a row of the tile for each tree token, and as many for the tokens that are valid.
-_MASK_BYTES = 128 // 8
+_TREE_TOKENS = 128
+# A row's bits for each tree token, and as many for the tokens that are valid.
+_MASK_BYTES = _TREE_TOKENS // 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Decode(AttentionTile):
 
     @property
     def shared_bytes(self) -> int:
-        return super().shared_bytes + (self.tile_q + 1) * _MASK_BYTES
+        return super().shared_bytes + (self.tile_q + 1) * _MASK_BYTES + 4 * _TREE_TOKENS
 
     @property
     def tile_type(self) -> str:
@@ -100,12 +101,12 @@ class Decode(AttentionTile):
 
 
 _TILED = {"prefill": Prefill, "decode": Decode}
-_UNTILED = ("rope", "combine")
+_UNTILED = ("append", "combine")
 
 
 @dataclasses.dataclass(frozen=True)
 class AttentionVariant:
-    """One attention kernel; `tile` is None for rope and combine, which serve every head size."""
+    """One attention kernel; `tile` is None for append and combine, which serve every head size."""
 
     op = "attention"
     params_type = "AttentionParams"

@@ -18,6 +18,7 @@ class Sm:
     shared_per_block: int
     shared_per_sm: int
     threads_per_sm: int
+    dependent_launch: bool
     cuda: tuple[str, ...]
 
     @classmethod

@@ -93,7 +93,9 @@ def cpp_tables(tables: Tables) -> str:
         "",
         "inline constexpr SmFacts kSmFacts[] = {",
     ]
-    lines += [f"    {{{sm.name}, {sm.shared_per_block}, {sm.shared_per_sm}}}," for sm in tables.sms]
+    for sm in tables.sms:
+        numbers = [sm.name, sm.shared_per_block, sm.shared_per_sm, str(sm.dependent_launch).lower()]
+        lines.append(f"    {{{', '.join(map(str, numbers))}}},")
     lines += ["};", "", "inline constexpr Int4GemmVariant kInt4GemmVariants[] = {"]
     for variant in tables.int4_gemm:
         tile = variant.tile

@@ -41,7 +41,7 @@ def _tables() -> Tables:
 
 
 def _small_sm(shared_per_block: int) -> Sm:
-    return Sm("99", "99", "none", 1, shared_per_block, shared_per_block, 1536, ("13.0",))
+    return Sm("99", "99", "none", 1, shared_per_block, shared_per_block, 1536, False, ("13.0",))
 
 
 def test_derived_facts_of_a_gemm() -> None:
@@ -133,7 +133,8 @@ def test_source_instantiates_the_tile() -> None:
 
 def test_cpp_tables_hold_the_rows(tables: Tables) -> None:
     text = generate.cpp_tables(tables)
-    assert "{86, 101376, 102400}," in text
+    assert "{86, 101376, 102400, false}," in text
+    assert "{90, 232448, 233472, true}," in text
     assert (
         '{"int4_gemm_f16_m64_n128_k64_s4", Int4GemmKind::kGemm, 64, 128, 64, 4, 2, 256, 2, 50176},'
         in text

@@ -13,4 +13,15 @@ __device__ __forceinline__ uint16_t ld_shared_u16(uint32_t address) {
   return value;
 }
 
+// ld.shared.v4.u32: 16 bytes.
+// PTX ISA, "Data movement and conversion instructions: ld".
+__device__ __forceinline__ uint4 ld_shared_v4(uint32_t address) {
+  uint4 value;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
 }  // namespace edge_llm::ptx

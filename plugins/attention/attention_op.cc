@@ -34,7 +34,7 @@ void set_pointers(AttentionMode mode, const Buffers& buffers, AttentionParams* p
   params->qkv = checked_pointer("PackedQKV", in[kPackedQkv], kVectorAlignment);
   params->context_lengths = words("ContextLengths", in[kContextLengths]);
   params->rope_cos_sin =
-      static_cast<const float*>(checked_pointer("RopeCosSin", in[kRopeCosSin], kWordAlignment));
+      static_cast<const float*>(checked_pointer("RopeCosSin", in[kRopeCosSin], kVectorAlignment));
   if (mode != AttentionMode::kPrefill) {
     params->start_index = words("KVCacheStartIndex", in[kStartIndex]);
   }

@@ -23,9 +23,6 @@ constexpr int64_t kSplitCtasPerSm = 2;
 // partial results stay small beside the work.
 constexpr int64_t kMinSplitSlots = 128;
 
-// More splits read and write more partial results than a short KV range holds K and V.
-constexpr int64_t kMaxSplits = 64;
-
 // CTAs of a split grid, whatever the device: this bounds the workspace for engines that are built
 // on one GPU and run on another. Twice the multiprocessors of the largest SM of the table is 376.
 constexpr int64_t kMaxSplitCtas = 512;
@@ -34,8 +31,8 @@ constexpr int64_t kMaxTreeTokens = 128;  // bits of a row of the mask in the dec
 constexpr int64_t kMaxGroup = 16;        // Q heads of a KV head
 constexpr int64_t kMaxGridYZ = 65535;
 constexpr int64_t kMaxTokens = int64_t{1} << 22;  // 32-bit indices in the kernels, with room
-constexpr int64_t kMaxRopeChunks = std::numeric_limits<int32_t>::max();
-constexpr int64_t kChunkValues = 8;  // of a thread of the rope kernel
+constexpr int64_t kMaxAppendChunks = std::numeric_limits<int32_t>::max();
+constexpr int64_t kChunkValues = 8;  // of a thread of the append kernel
 
 const AttentionVariant& untiled_variant(AttentionKind kind) {
   return *std::find_if(std::begin(kAttentionVariants), std::end(kAttentionVariants),
@@ -67,9 +64,8 @@ int64_t group(const AttentionProblem& problem) {
   return problem.num_q_heads / problem.num_kv_heads;
 }
 
-int64_t rope_chunks(const AttentionProblem& problem) {
-  return problem.q_len * (problem.num_q_heads + 2 * problem.num_kv_heads) * problem.head_size /
-         kChunkValues;
+int64_t append_chunks(const AttentionProblem& problem) {
+  return problem.q_len * 2 * problem.num_kv_heads * problem.head_size / kChunkValues;
 }
 
 void check_problem(const AttentionProblem& problem) {
@@ -83,8 +79,8 @@ void check_problem(const AttentionProblem& problem) {
   check_range("batch", problem.batch, 0, kMaxGridYZ);
   check_range("q_len", problem.q_len, 0, kMaxTokens);
   check_range("capacity", problem.capacity, 0, kMaxTokens);
-  if (rope_chunks(problem) > kMaxRopeChunks) {
-    fail("q_len is ", problem.q_len, " with ", problem.num_q_heads, " Q heads of ",
+  if (append_chunks(problem) > kMaxAppendChunks) {
+    fail("q_len is ", problem.q_len, " with ", problem.num_kv_heads, " KV heads of ",
          problem.head_size, "; split the prompt into chunks");
   }
 }
@@ -132,18 +128,14 @@ bool decodes(const AttentionProblem& problem, const AttentionVariant& decode) {
 
 // Upper limit of the splits, apart from the device.
 int64_t max_splits(int64_t capacity) {
-  return std::max<int64_t>(1, std::min(kMaxSplits, capacity / kMinSplitSlots));
+  return std::max<int64_t>(1, std::min<int64_t>(kMaxAttentionSplits, capacity / kMinSplitSlots));
 }
 
 int64_t output_heads(const AttentionProblem& problem) {
   return problem.batch * problem.q_len * problem.num_q_heads;
 }
 
-int64_t q_bytes(const AttentionProblem& problem) {
-  return output_heads(problem) * problem.head_size * 2;
-}
-
-// Partial results of `heads` output heads in all splits together: attention_partials.cuh.
+// Partial results of `heads` output heads, those of all splits counted: attention_partials.cuh.
 int64_t partial_bytes(int64_t heads, int64_t head_size) {
   return heads * (head_size + 2) * static_cast<int64_t>(sizeof(float));
 }
@@ -190,9 +182,9 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const DeviceFacts&
          "SM ", device.sm, " has ", sm_facts(device.sm).shared_per_block, "; change its row in ",
          "kernels/variants.bzl");
   }
-  plan.workspace_bytes = q_bytes(problem);
+  plan.second = dependent_order(device.sm);
   if (plan.splits > 1) {
-    plan.workspace_bytes += partial_bytes(plan.splits * output_heads(problem), problem.head_size);
+    plan.workspace_bytes = partial_bytes(plan.splits * output_heads(problem), problem.head_size);
   }
   return plan;
 }
@@ -204,10 +196,10 @@ int64_t attention_workspace_bound(const AttentionProblem& largest) {
   decoded.q_len = std::min(largest.q_len, kMaxTreeTokens);
   const AttentionVariant& tallest = decode_variant(largest.head_size, decode_rows(decoded));
   const int64_t splits = max_splits(largest.capacity);
-  if (splits == 1) return q_bytes(largest);
+  if (splits == 1) return 0;
   // splits * CTAs <= kMaxSplitCtas, and a CTA has at most the rows of the tallest tile.
   const int64_t heads = std::min(splits * output_heads(decoded), kMaxSplitCtas * tallest.tile_q);
-  return q_bytes(largest) + partial_bytes(heads, largest.head_size);
+  return partial_bytes(heads, largest.head_size);
 }
 
 std::vector<KernelRequest> attention_kernels(int sm, int64_t head_size) {
@@ -227,30 +219,27 @@ void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const 
                       CUstream stream) {
   copy_cache(driver, params, kv_cache_in, stream);
   if (plan.variant == nullptr) return;
+  params.partials = plan.splits == 1 ? nullptr : static_cast<float*>(workspace);
+  params.splits = plan.splits;
   const AttentionProblem problem{params.mode,        params.batch,        params.q_len,
                                  params.num_q_heads, params.num_kv_heads, params.head_size,
                                  params.capacity};
-  params.q = workspace;
-  params.partials =
-      plan.splits == 1 ? nullptr
-                       : reinterpret_cast<float*>(static_cast<char*>(workspace) + q_bytes(problem));
-  params.splits = plan.splits;
-
-  const AttentionVariant& rope = untiled_variant(AttentionKind::kRope);
-  launch_variant(driver, kernels, rope,
-                 {ceil_div(rope_chunks(problem), rope.threads), problem.batch}, params, stream);
   if (plan.variant->kind == AttentionKind::kPrefill) {
+    const AttentionVariant& append = untiled_variant(AttentionKind::kAppend);
+    launch_variant(driver, kernels, append,
+                   {ceil_div(append_chunks(problem), append.threads), problem.batch}, params,
+                   stream);
     launch_variant(driver, kernels, *plan.variant,
-                   {problem.num_q_heads, plan.row_tiles, problem.batch}, params, stream);
+                   {problem.num_q_heads, plan.row_tiles, problem.batch}, params, stream,
+                   plan.second);
     return;
   }
   launch_variant(driver, kernels, *plan.variant,
                  {plan.row_tiles * problem.num_kv_heads, plan.splits, problem.batch}, params,
                  stream);
   if (plan.splits == 1) return;
-  const AttentionVariant& combine = untiled_variant(AttentionKind::kCombine);
-  const int64_t quads = output_heads(problem) * problem.head_size / 4;  // one per thread
-  launch_variant(driver, kernels, combine, {ceil_div(quads, combine.threads)}, params, stream);
+  launch_variant(driver, kernels, untiled_variant(AttentionKind::kCombine), {output_heads(problem)},
+                 params, stream, plan.second);
 }
 
 }  // namespace edge_llm

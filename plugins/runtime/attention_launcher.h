@@ -10,6 +10,7 @@
 #include "kernels/attention/attention_params.h"
 #include "kernels/variant_facts.h"
 #include "plugins/runtime/cuda_driver.h"
+#include "plugins/runtime/kernel_launch.h"
 #include "plugins/runtime/kernel_registry.h"
 
 namespace edge_llm {
@@ -28,8 +29,9 @@ struct AttentionProblem {
 struct AttentionPlan {
   const AttentionVariant* variant = nullptr;  // null when there are no tokens: nothing to launch
   int64_t row_tiles = 0;                      // CTAs along the rows of one head of the variant
-  int splits = 1;               // CTAs along the KV range; more than 1: combine follows
-  int64_t workspace_bytes = 0;  // Q after RoPE, then the partial results of splits
+  int splits = 1;  // CTAs along the KV range; more than 1: combine follows
+  LaunchOrder second = LaunchOrder::kAfterPrevious;  // of the second kernel, where there are two
+  int64_t workspace_bytes = 0;                       // the partial results of splits
 };
 
 // The plan of one call: a pure function of shapes, SM and SM count. Throws for a problem that the
@@ -44,8 +46,8 @@ int64_t attention_workspace_bound(const AttentionProblem& largest);
 // head sizes there are, for one that no kernel serves.
 std::vector<KernelRequest> attention_kernels(int sm, int64_t head_size);
 
-// Launches a plan on `stream`. `params` holds shapes and pointers, aligned as it says; q, partials
-// and splits are filled in here. The cache is read from `kv_cache_in` and written to
+// Launches a plan on `stream`. `params` holds shapes and pointers, aligned as it says; partials and
+// splits are filled in here. The cache is read from `kv_cache_in` and written to
 // params.kv_cache: where the two differ, the whole of it is copied first, and a partial overlap
 // throws. `workspace` has plan.workspace_bytes, 16-byte aligned, contents undefined.
 void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const AttentionPlan& plan,

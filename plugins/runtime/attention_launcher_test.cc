@@ -103,13 +103,12 @@ TEST(SplitsHaveWorkWhenTheCacheIsFull) {
   });
 }
 
-TEST(WorkspaceHoldsQAndThePartialResults) {
+TEST(WorkspaceHoldsThePartialResults) {
   sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
     const int64_t heads = problem.batch * problem.q_len * problem.num_q_heads;
-    const int64_t q = heads * problem.head_size * 2;
     const int64_t partials =
         plan.splits == 1 ? 0 : plan.splits * heads * (problem.head_size + 2) * 4;
-    expect(plan.workspace_bytes == q + partials, "workspace_bytes", problem, device);
+    expect(plan.workspace_bytes == partials, "workspace_bytes", problem, device);
   });
 }
 
@@ -135,9 +134,8 @@ TEST(WorkspaceBoundHoldsForSmallerProblemsOnEveryDevice) {
 TEST(WorkspaceBoundOfGenerationStaysSmall) {
   // 512 CTAs of 16 rows, whatever the batch.
   const Heads heads = {32, 8, 128};
-  const int64_t q = int64_t{64} * 32 * 128 * 2;
   EXPECT_TRUE(attention_workspace_bound(problem_of(Mode::kDecode, 64, 1, heads, 131072)) <=
-              q + 512 * 16 * (128 + 2) * 4);
+              512 * 16 * (128 + 2) * 4);
 }
 
 TEST(OneSequenceFillsTheGpu) {
@@ -177,7 +175,7 @@ TEST(EveryPlannedKernelIsRequested) {
         EXPECT_TRUE(request.shared_bytes <= facts.shared_per_block);
         requested.insert(request.name);
       }
-      EXPECT_EQ(requested.count("attention_rope_f16"), 1u);
+      EXPECT_EQ(requested.count("attention_append_f16"), 1u);
       EXPECT_EQ(requested.count("attention_combine_f16"), 1u);
       for (const int64_t q_len : kTokens) {
         const AttentionPlan plan = plan_attention(
@@ -214,6 +212,7 @@ TEST(ImpossibleProblemsAreRefused) {
 struct Launch {
   CUfunction function;
   unsigned x, y, z, threads, shared_bytes;
+  bool waits_itself;
   AttentionParams params;
 };
 struct Copy {
@@ -224,10 +223,14 @@ struct Copy {
 std::vector<Launch> launches;
 std::vector<Copy> copies;
 
-CUresult record_launch(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads,
-                       unsigned, unsigned, unsigned shared_bytes, CUstream, void** arguments,
+CUresult record_launch(const CUlaunchConfig* config, CUfunction function, void** arguments,
                        void**) {
-  launches.push_back({function, x, y, z, threads, shared_bytes,
+  const bool waits_itself =
+      config->numAttrs == 1 &&
+      config->attrs[0].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION &&
+      config->attrs[0].value.programmaticStreamSerializationAllowed == 1;
+  launches.push_back({function, config->gridDimX, config->gridDimY, config->gridDimZ,
+                      config->blockDimX, config->sharedMemBytes, waits_itself,
                       *static_cast<const AttentionParams*>(arguments[0])});
   return CUDA_SUCCESS;
 }
@@ -260,7 +263,7 @@ void launch_on_recorder(const AttentionProblem& problem, const DeviceFacts& devi
   launches.clear();
   copies.clear();
   CudaDriver driver{};
-  driver.cuLaunchKernel = record_launch;
+  driver.cuLaunchKernelEx = record_launch;
   driver.cuMemcpyDtoDAsync = record_copy;
   AttentionParams params{};
   params.kv_cache = kCache;
@@ -275,18 +278,17 @@ void launch_on_recorder(const AttentionProblem& problem, const DeviceFacts& devi
                    kWorkspace, nullptr);
 }
 
-TEST(PrefillTurnsThenAttends) {
+TEST(PrefillAppendsThenAttends) {
   launch_on_recorder(problem_of(Mode::kPrefill, 3, 300, {32, 8, 128}, 512), {80, 108});
   ASSERT_EQ(launches.size(), 2u);
-  EXPECT_EQ(launched(0), "attention_rope_f16");
-  EXPECT_EQ(launches[0].x, 900u);  // 300 tokens, 48 heads, 16 chunks; 256 threads
+  EXPECT_EQ(launched(0), "attention_append_f16");
+  EXPECT_EQ(launches[0].x, 300u);  // 300 tokens, 16 heads, 16 chunks; 256 threads
   EXPECT_EQ(launches[0].y, 3u);
   EXPECT_EQ(launched(1), "attention_prefill_f16_d128");
   EXPECT_EQ(launches[1].x, 32u);
   EXPECT_EQ(launches[1].y, 3u);
   EXPECT_EQ(launches[1].z, 3u);
   for (const Launch& launch : launches) {
-    EXPECT_TRUE(launch.params.q == kWorkspace);
     EXPECT_TRUE(launch.params.partials == nullptr);
     EXPECT_EQ(launch.params.splits, 1);
   }
@@ -294,17 +296,28 @@ TEST(PrefillTurnsThenAttends) {
 
 TEST(SplitDecodeIsCombined) {
   launch_on_recorder(problem_of(Mode::kDecode, 2, 1, {14, 2, 64}, 4096), {80, 108});
-  ASSERT_EQ(launches.size(), 3u);
-  EXPECT_EQ(launched(1), "attention_decode_f16_d64_m16");
-  EXPECT_EQ(launches[1].x, 2u);
-  EXPECT_EQ(launches[1].y, 32u);  // 4096 slots in splits of 128
-  EXPECT_EQ(launches[1].z, 2u);
-  EXPECT_EQ(launched(2), "attention_combine_f16");
-  EXPECT_EQ(launches[2].x, 2u);  // 2 * 14 * 64 / 4 quads; 256 threads
-  const int64_t q_bytes = 2 * 14 * 64 * 2;
+  ASSERT_EQ(launches.size(), 2u);
+  EXPECT_EQ(launched(0), "attention_decode_f16_d64_m16");
+  EXPECT_EQ(launches[0].x, 2u);
+  EXPECT_EQ(launches[0].y, 32u);  // 4096 slots in splits of 128
+  EXPECT_EQ(launches[0].z, 2u);
+  EXPECT_EQ(launched(1), "attention_combine_f16");
+  EXPECT_EQ(launches[1].x, 28u);  // a CTA for each head of the output
   for (const Launch& launch : launches) {
-    EXPECT_TRUE(launch.params.partials == static_cast<void*>(kWorkspace + q_bytes));
+    EXPECT_TRUE(launch.params.partials == static_cast<void*>(kWorkspace));
     EXPECT_EQ(launch.params.splits, 32);
+  }
+}
+
+TEST(SecondKernelWaitsItselfWhereTheSmCan) {
+  for (const Mode mode : {Mode::kPrefill, Mode::kDecode}) {
+    const AttentionProblem problem = problem_of(mode, 1, 1, {32, 8, 128}, 4096);
+    for (const int sm : {87, 90}) {
+      launch_on_recorder(problem, {sm, 16});
+      ASSERT_EQ(launches.size(), 2u);
+      EXPECT_EQ(launches[0].waits_itself, false);
+      EXPECT_EQ(launches[1].waits_itself, sm == 90);
+    }
   }
 }
 

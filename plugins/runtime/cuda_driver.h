@@ -22,9 +22,9 @@ namespace edge_llm {
   X(cuKernelSetAttribute)                 \
   X(cuKernelGetFunction)                  \
   X(cuMemcpyDtoDAsync)                    \
-  X(cuLaunchKernel)
+  X(cuLaunchKernelEx)
 
-// Function table: driver.cuLaunchKernel(...). All members are set.
+// Function table: driver.cuLaunchKernelEx(...). All members are set.
 struct CudaDriver {
 #define EDGE_LLM_DECLARE(function) decltype(&::function) function;
   EDGE_LLM_CUDA_DRIVER_FUNCTIONS(EDGE_LLM_DECLARE)

@@ -10,6 +10,7 @@
 #include "kernels/gemm/int4_gemm_params.h"
 #include "kernels/variant_facts.h"
 #include "plugins/runtime/cuda_driver.h"
+#include "plugins/runtime/kernel_launch.h"
 #include "plugins/runtime/kernel_registry.h"
 
 namespace edge_llm {
@@ -25,7 +26,8 @@ struct Int4GemmPlan {
   const Int4GemmVariant* variant = nullptr;  // null when m == 0: nothing to launch
   int64_t tiles = 0;                         // CTAs of one split: gridDim.x
   int splits = 1;                            // gridDim.y; more than 1: the combine kernel follows
-  int64_t workspace_bytes = 0;               // partial sums, f32 [splits, m, n]; 0 without splits
+  LaunchOrder combine = LaunchOrder::kAfterPrevious;
+  int64_t workspace_bytes = 0;  // partial sums, f32 [splits, m, n]; 0 without splits
 };
 
 // The plan of one call: a pure function of shapes, SM and SM count. Throws for a problem that the

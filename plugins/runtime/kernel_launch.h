@@ -23,19 +23,38 @@ struct Grid {
   int64_t z = 1;
 };
 
+// How a kernel follows the one before it in the stream.
+enum class LaunchOrder {
+  kAfterPrevious,  // it starts when that one has ended
+  kWaitsItself,    // it may start earlier, and waits for the results itself (griddepcontrol.wait)
+};
+
+// That of a kernel which waits itself, on an SM.
+LaunchOrder dependent_order(int sm);
+
 // Launches a variant of a kernel table (kernels/variant_facts.h) with its one parameter, a struct.
 // The grid is within the limits of CUDA.
 template <typename Variant, typename Params>
 void launch_variant(const CudaDriver& driver, const KernelSet& kernels, const Variant& variant,
-                    const Grid& grid, Params& params, CUstream stream) {
+                    const Grid& grid, Params& params, CUstream stream,
+                    LaunchOrder order = LaunchOrder::kAfterPrevious) {
   void* arguments[] = {&params};
+  CUlaunchAttribute overlap{};
+  overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  overlap.value.programmaticStreamSerializationAllowed = 1;
+  CUlaunchConfig config{};
+  config.gridDimX = static_cast<unsigned>(grid.x);
+  config.gridDimY = static_cast<unsigned>(grid.y);
+  config.gridDimZ = static_cast<unsigned>(grid.z);
+  config.blockDimX = static_cast<unsigned>(variant.threads);
+  config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = static_cast<unsigned>(variant.shared_bytes);
+  config.hStream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = order == LaunchOrder::kWaitsItself ? 1 : 0;
   // The driver takes a kernel of a library where it takes a function, for the current context.
   const auto function = reinterpret_cast<CUfunction>(kernels.kernel(variant.name));
-  check_cuda(driver,
-             driver.cuLaunchKernel(
-                 function, static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
-                 static_cast<unsigned>(grid.z), variant.threads, 1, 1,
-                 static_cast<unsigned>(variant.shared_bytes), stream, arguments, nullptr),
+  check_cuda(driver, driver.cuLaunchKernelEx(&config, function, arguments, nullptr),
              concat("launching ", variant.name));
 }
 

@@ -109,7 +109,6 @@ FAKE_CUDA(cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUst
   return result;
 }
 
-FAKE_CUDA(cuLaunchKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                         unsigned, CUstream, void**, void**)) {
-  return record("cuLaunchKernel");
+FAKE_CUDA(cuLaunchKernelEx(const CUlaunchConfig*, CUfunction, void**, void**)) {
+  return record("cuLaunchKernelEx");
 }

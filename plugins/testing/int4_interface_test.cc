@@ -109,7 +109,7 @@ TEST(EachWrongTensorIsRefusedByNameAndNothingIsLaunched) {
   };
   for (const Interface& layout : all_interfaces(kLibrary)) {
     const auto plugin = attached(layout, int4_fields());
-    const int launches = driver_calls("cuLaunchKernel");
+    const int launches = driver_calls("cuLaunchKernelEx");
     for (const Case& c : cases) {
       Tensors t = int4_tensors(2, 3);
       c.spoil(t);
@@ -120,7 +120,7 @@ TEST(EachWrongTensorIsRefusedByNameAndNothingIsLaunched) {
       EXPECT_LAST_ERROR(std::string("configurePlugin: "));
       EXPECT_LAST_ERROR(c.message);
     }
-    EXPECT_EQ(driver_calls("cuLaunchKernel"), launches);
+    EXPECT_EQ(driver_calls("cuLaunchKernelEx"), launches);
   }
 }
 
@@ -139,14 +139,14 @@ TEST(NullAndUnalignedPointersAreRefusedByName) {
   };
   for (const Interface& layout : all_interfaces(kLibrary)) {
     const auto plugin = attached(layout, int4_fields());
-    const int launches = driver_calls("cuLaunchKernel");
+    const int launches = driver_calls("cuLaunchKernelEx");
     for (const Case& c : cases) {
       Pointers pointers = int4_pointers();
       c.spoil(pointers);
       EXPECT_NE(plugin->enqueue(int4_tensors(2, 3), pointers), 0);
       EXPECT_LAST_ERROR(c.message);
     }
-    EXPECT_EQ(driver_calls("cuLaunchKernel"), launches);
+    EXPECT_EQ(driver_calls("cuLaunchKernelEx"), launches);
   }
 }
 
@@ -173,12 +173,12 @@ TEST(ZeroRowsSucceedWithoutALaunch) {
   none.workspace = nullptr;
   for (const Interface& layout : all_interfaces(kLibrary)) {
     const auto plugin = attached(layout, int4_fields());
-    const int launches = driver_calls("cuLaunchKernel");
+    const int launches = driver_calls("cuLaunchKernelEx");
     EXPECT_EQ(refusal(*plugin, int4_tensors(0, 7), none), "");
     EXPECT_EQ(refusal(*plugin, int4_tensors(7, 0), none), "");
-    EXPECT_EQ(driver_calls("cuLaunchKernel"), launches);
+    EXPECT_EQ(driver_calls("cuLaunchKernelEx"), launches);
     EXPECT_EQ(refusal(*plugin, int4_tensors(1, 1), int4_pointers()), "");
-    EXPECT_GT(driver_calls("cuLaunchKernel"), launches);
+    EXPECT_GT(driver_calls("cuLaunchKernelEx"), launches);
   }
 }
 

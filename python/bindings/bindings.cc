@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -50,6 +51,10 @@ void bind_device(py::module_& m) {
       .def("read", &read_buffer, py::arg("offset"), py::arg("size"));
   py::class_<Stream>(m, "Stream")
       .def(py::init<std::shared_ptr<CudaDevice>>(), py::arg("device"))
+      // The CUstream, to share the stream with another library of the process.
+      .def_property_readonly(
+          "handle",
+          [](const Stream& stream) { return reinterpret_cast<uintptr_t>(stream.handle()); })
       .def("synchronize", &Stream::synchronize, WithoutGil());
 }
 
