@@ -20,7 +20,7 @@ import numpy as np
 from tests.tensorrt_engine.cases import Form, profiles
 from tests.tensorrt_engine.installed import is_weakly_typed, load_tensorrt, make_logger
 from tests.tensorrt_engine.layer import Layer
-from tests.tensorrt_engine.network import WEIGHT_PATHS, NetworkWriter, WeightPath
+from tests.tensorrt_engine.network import NetworkWriter, WeightPath
 from tests.tensorrt_engine.run_engine import run_cases
 
 
@@ -50,11 +50,14 @@ def make_config(
     return config
 
 
-def set_types(trt: ModuleType, config: Any, weights: WeightPath, constraints: str) -> None:
+def set_types(trt: ModuleType, network: Any, config: Any, constraints: str) -> None:
     """Lets a weakly typed network (TensorRT 8.6) have the types that it is written with."""
+    for i in range(network.num_outputs):
+        output = network.get_output(i)
+        print(f"{output.name}: {output.dtype} by default")
+        output.dtype = trt.float16  # plugins and casts give FP16; it would be converted to FP32
     config.set_flag(trt.BuilderFlag.FP16)
-    if weights.int8:
-        config.set_flag(trt.BuilderFlag.INT8)
+    config.set_flag(trt.BuilderFlag.INT8)
     if constraints != "none":
         config.set_flag(getattr(trt.BuilderFlag, f"{constraints.upper()}_PRECISION_CONSTRAINTS"))
     # Nothing here multiplies matrices outside a plugin: neither cublas nor cudnn is needed.
@@ -69,12 +72,12 @@ def build(trt: ModuleType, layer: Layer, args: argparse.Namespace) -> tuple[byte
     """
     builder = trt.Builder(make_logger(trt))
     network = create_network(trt, builder)
-    weights, form = WEIGHT_PATHS[args.weights], Form(args.form)
-    writer = NetworkWriter(trt, network, args.plugin_version, weights)
+    form = Form(args.form)
+    writer = NetworkWriter(trt, network, args.plugin_version, WeightPath(args.weights))
     writer.add_layer(layer, form)
     config = make_config(trt, builder, layer, form, args.loose_start)
     if is_weakly_typed(trt):
-        set_types(trt, config, weights, args.constraints)
+        set_types(trt, network, config, args.constraints)
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -94,7 +97,7 @@ def main() -> None:
     parser.add_argument("--plan", type=pathlib.Path, required=True, help="written")
     parser.add_argument("--results", type=pathlib.Path, help="if given, as of run_engine.py")
     parser.add_argument("--plugin-version", choices=["1", "2"], default="1")
-    parser.add_argument("--weights", choices=list(WEIGHT_PATHS), default="constant")
+    parser.add_argument("--weights", choices=[path.value for path in WeightPath], required=True)
     parser.add_argument("--constraints", choices=["obey", "prefer", "none"], default="obey")
     parser.add_argument("--loose-start", action="store_true", help="profiles() tells")
     args = parser.parse_args()

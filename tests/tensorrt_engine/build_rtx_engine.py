@@ -4,7 +4,8 @@ TensorRT-RTX's Python bindings have no call that adds a plugin layer; its ONNX p
 the network is written twice: the first time its plugin layers are only noted, and a model of these
 alone is parsed; the second time they are taken from what the parser made, and wired up.
 
-A program of its own, as TensorRT-RTX ends the process for some failures. Its last line is one JSON object.
+A program of its own, as TensorRT-RTX ends the process for some failures. Its last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.tensorrt_engine.build_engine import create_network, make_config
 from tests.tensorrt_engine.cases import Form, Shape
 from tests.tensorrt_engine.installed import load_tensorrt, make_logger
 from tests.tensorrt_engine.layer import Layer
-from tests.tensorrt_engine.network import WEIGHT_PATHS, NetworkWriter, Tensor
+from tests.tensorrt_engine.network import NetworkWriter, Tensor
 
 ONNX_TYPES = {
     "HALF": TensorProto.FLOAT16,
@@ -53,7 +54,7 @@ class NotingWriter(NetworkWriter):
     """Notes the plugin layers as ONNX nodes, with the ONNX inputs that they need."""
 
     def __init__(self, trt: ModuleType, network: Any, version: str) -> None:
-        super().__init__(trt, network, version, WEIGHT_PATHS["constant"])
+        super().__init__(trt, network, version)
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
 
@@ -98,7 +99,7 @@ class WiringWriter(NetworkWriter):
     """Takes the plugin layers that the network has already, in their order."""
 
     def __init__(self, trt: ModuleType, network: Any, version: str) -> None:
-        super().__init__(trt, network, version, WEIGHT_PATHS["constant"])
+        super().__init__(trt, network, version)
         self._layers = iter([network.get_layer(i) for i in range(network.num_layers)])
 
     def add_plugin(self, name: str, fields: dict[str, int], inputs: Sequence[Tensor]) -> Any:

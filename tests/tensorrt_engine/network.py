@@ -6,7 +6,7 @@ strongly typed ones compute the same.
 
 from __future__ import annotations
 
-import dataclasses
+import enum
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -21,36 +21,26 @@ from tests.tensorrt_engine.layer import Layer, Linear
 Tensor = Any  # TensorRT's ITensor, of whichever version
 
 
-@dataclasses.dataclass(frozen=True)
-class WeightPath:
-    """One way for packed INT8 weights to reach a plugin.
+class WeightPath(enum.Enum):
+    """How packed INT8 weights reach a plugin.
 
-    TensorRT 8.6 takes INT8 for quantized numbers, and refuses some of the ways.
+    A weakly typed network takes INT8 for quantized numbers, and refuses constants of that type.
     """
 
-    source: str = "constant"  # or "DQ and Q", "Q", "cast", "input"
-    int8: bool = False  # BuilderFlag.INT8
-    ranged: bool = False  # a dynamic range that stands for the scale 1
-
-
-WEIGHT_PATHS = {
-    "constant": WeightPath(),
-    "constant, INT8 flag": WeightPath(int8=True),
-    "constant, INT8 flag, range": WeightPath(int8=True, ranged=True),
-    "INT8 constant, DQ, Q": WeightPath("DQ and Q", int8=True),
-    "FP32 constant, Q": WeightPath("Q", int8=True),
-    "INT32 constant, cast": WeightPath("cast", int8=True),
-    "input": WeightPath("input"),
-    "input, INT8 flag": WeightPath("input", int8=True),
-    "input, INT8 flag, range": WeightPath("input", int8=True, ranged=True),
-}
+    CONSTANT = "constant"
+    CAST = "cast"  # an INT32 constant, cast to INT8
+    INPUT = "input"  # an input of the network
 
 
 class NetworkWriter:
     """Adds layers to a network; keeps the arrays alive that the network refers to."""
 
     def __init__(
-        self, trt: ModuleType, network: Any, plugin_version: str, weights: WeightPath
+        self,
+        trt: ModuleType,
+        network: Any,
+        plugin_version: str,
+        weights: WeightPath = WeightPath.CONSTANT,
     ) -> None:
         self._trt = trt
         self._network = network
@@ -97,26 +87,14 @@ class NetworkWriter:
         return y
 
     def _packed(self, name: str, packed: NDArray[np.int8]) -> Tensor:
-        source, trt = self._weights.source, self._trt
-        if source == "Q":
-            tensor = self._quantized(self._constant(packed.astype(np.float32)))
-        elif source == "DQ and Q":
-            scale = self._constant(np.ones((), np.float32))
-            dequantized = self._network.add_dequantize(self._constant(packed), scale)
-            tensor = self._quantized(dequantized.get_output(0))
-        elif source == "cast":
-            tensor = self._cast(self._constant(packed.astype(np.int32)), trt.int8)
-        elif source == "input":
-            tensor = self._input(f"{name}.packed", packed.dtype, packed.shape)
-        else:
-            tensor = self._constant(packed)
-        if self._weights.ranged:
-            tensor.dynamic_range = (-127.0, 127.0)
+        if self._weights is WeightPath.CONSTANT:
+            return self._constant(packed)
+        if self._weights is WeightPath.CAST:
+            return self._cast(self._constant(packed.astype(np.int32)), self._trt.int8)
+        tensor = self._input(f"{name}.packed", packed.dtype, packed.shape)
+        if self._weakly_typed:
+            tensor.dynamic_range = (-127.0, 127.0)  # demanded of INT8 inputs; means the scale 1
         return tensor
-
-    def _quantized(self, x: Tensor) -> Tensor:
-        scale = self._constant(np.ones((), np.float32))
-        return self._network.add_quantize(x, scale).get_output(0)
 
     def _plugin(self, name: str, fields: dict[str, int], inputs: Sequence[Tensor]) -> list[Tensor]:
         layer = self.add_plugin(name, fields, inputs)

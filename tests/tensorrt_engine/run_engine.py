@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -78,6 +79,8 @@ class Session:
         self._execution = self._engine.create_execution_context()
         self._stream = Stream(context.driver)
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        types = {name: str(self._engine.get_tensor_dtype(name)) for name in names}
+        print(types, file=sys.stderr)
         modes = {name: self._engine.get_tensor_mode(name) for name in names}
         self._inputs = [name for name in names if modes[name] == trt.TensorIOMode.INPUT]
         self._outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
@@ -161,6 +164,7 @@ def run_cases(trt: ModuleType, layer: Layer, form: Form, plan: bytes) -> Outputs
                 try:
                     outputs = session.run(case, variant)
                 except Exception as error:  # the other cases shall run all the same
+                    traceback.print_exc()
                     outputs = {"error": np.array(f"{type(error).__name__}: {error}")}
                 for name, array in outputs.items():
                     results[f"{case.name}/{variant}/{name}"] = array
