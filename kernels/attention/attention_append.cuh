@@ -38,6 +38,7 @@ __device__ __forceinline__ uint4 turned_global_chunk(const char* head, const flo
 // Grid: (chunks of K and V of a row / threads, batch). Chunks of a token are neighbours, so that
 // its heads find its angles in L1.
 __device__ __forceinline__ void attention_append(const AttentionParams& params) {
+  ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
   const int head_chunks = params.head_size / kChunkValues;
   const int heads = 2 * params.num_kv_heads;  // K heads, then V heads

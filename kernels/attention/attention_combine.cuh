@@ -12,56 +12,83 @@
 
 namespace edge_llm {
 
-// Grid: (output heads). The threads are [lanes][head_size / 4]: one takes four neighbouring values
-// of every lanes-th split, so that the splits are read side by side, and the first lane adds up.
+// Grid: (output heads / combined_heads()). The threads are [heads][lanes][head_size / 4]: one takes
+// four neighbouring values of every lanes-th split of a head, so that the splits are read side by
+// side, and the first lane adds up.
 __device__ __forceinline__ void attention_combine(const AttentionParams& params) {
   constexpr int kMaxThreads = 1024;  // of a CTA, in CUDA
-  __shared__ float2 states[kMaxAttentionSplits];
+  constexpr int kFirstParts = 4;     // all of a thread, up to 32 splits of a head of 128
+  __shared__ float2 shared_states[kMaxThreads / 8];
   __shared__ float4 lane_sums[kMaxThreads];
-  const int64_t head = blockIdx.x;
+  const int splits = params.splits;
   const int quads = params.head_size / 4;
-  const int lanes = blockDim.x / quads;
-  const int lane = threadIdx.x / quads;
-  const int quad = threadIdx.x - lane * quads;
+  const int heads = combined_heads(blockDim.x, params.head_size, splits);
+  const int lanes = min(static_cast<int>(blockDim.x) / quads, splits);
+  const int head_threads = lanes * quads;
+  const int head_in_cta = threadIdx.x / head_threads;
+  const int in_head = threadIdx.x - head_in_cta * head_threads;
+  const int lane = in_head / quads;
+  const int quad = in_head - lane * quads;
+  const int64_t head = static_cast<int64_t>(blockIdx.x) * heads + head_in_cta;
+  const bool merges = head_in_cta < heads && head < output_heads(params);
+  float2* states = shared_states + head_in_cta * splits;
 
-  ptx::griddepcontrol_wait();  // for the decode kernel
-  for (int split = threadIdx.x; split < params.splits; split += blockDim.x) {
-    states[split] = *partial_state(params, split, head);
+  ptx::griddepcontrol_wait();
+  ptx::griddepcontrol_launch_dependents();
+  const auto part_of = [&](int split) {
+    return reinterpret_cast<const float4*>(partial_output(params, split, head))[quad];
+  };
+  // The first parts are on their way before their factors are known.
+  float4 first_parts[kFirstParts] = {};
+  if (merges) {
+#pragma unroll
+    for (int i = 0; i < kFirstParts; ++i) {
+      if (lane + i * lanes < splits) first_parts[i] = part_of(lane + i * lanes);
+    }
+    for (int split = in_head; split < splits; split += head_threads) {
+      states[split] = *partial_state(params, split, head);
+    }
   }
   __syncthreads();
   float maximum = masked_score();
-  for (int split = 0; split < params.splits; ++split) maximum = fmaxf(maximum, states[split].x);
-
-  const float scale = softmax_scale(params.head_size);
+  float weight = 0.f;
   float4 sum = {0.f, 0.f, 0.f, 0.f};
-#pragma unroll 4
-  for (int split = lane; split < params.splits; split += lanes) {
+  const float scale = softmax_scale(params.head_size);
+  const auto add = [&](int split, const float4& part) {
     const float2 state = states[split];
-    if (lane >= lanes || state.y == 0.f) continue;
+    if (state.y == 0.f) return;  // whatever the part is
     const float factor = softmax_weight(state.x, maximum, scale);
-    const float4 part = reinterpret_cast<const float4*>(partial_output(params, split, head))[quad];
+    weight += factor * state.y;
     sum.x += factor * part.x;
     sum.y += factor * part.y;
     sum.z += factor * part.z;
     sum.w += factor * part.w;
+  };
+  if (merges) {
+    for (int split = 0; split < splits; ++split) maximum = fmaxf(maximum, states[split].x);
+#pragma unroll
+    for (int i = 0; i < kFirstParts; ++i) {
+      if (lane + i * lanes < splits) add(lane + i * lanes, first_parts[i]);
+    }
+    for (int split = lane + kFirstParts * lanes; split < splits; split += lanes) {
+      add(split, part_of(split));
+    }
   }
   lane_sums[threadIdx.x] = sum;
+  __syncthreads();  // the states have been read
+  if (merges && quad == 0) states[lane].y = weight;
   __syncthreads();
-  if (lane > 0) return;
+  if (!merges || lane > 0) return;
 
-  float weight = 0.f;
-  for (int split = 0; split < params.splits; ++split) {
-    if (states[split].y == 0.f) continue;
-    weight += softmax_weight(states[split].x, maximum, scale) * states[split].y;
-  }
   for (int other = 1; other < lanes; ++other) {
-    const float4 part = lane_sums[other * quads + quad];
+    const float4 part = lane_sums[threadIdx.x + other * quads];
+    weight += states[other].y;
     sum.x += part.x;
     sum.y += part.y;
     sum.z += part.z;
     sum.w += part.w;
   }
-  const float factor = output_factor(weight, true);
+  const float factor = output_factor(weight);
   static_cast<uint2*>(params.output)[head * quads + quad] = {
       ptx::cvt_f16x2_f32(sum.x * factor, sum.y * factor),
       ptx::cvt_f16x2_f32(sum.z * factor, sum.w * factor)};

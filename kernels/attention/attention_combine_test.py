@@ -35,19 +35,6 @@ def _partials(splits: int, case: reference.Case) -> tuple[np.ndarray, np.ndarray
     return outputs.astype(np.float32), states
 
 
-def _merge(outputs: np.ndarray, states: np.ndarray) -> np.ndarray:
-    """The sum of the splits that have a weight, f64."""
-    maximum, weight = states[..., 0].astype(np.float64), states[..., 1].astype(np.float64)
-    exists = weight != 0
-    top = np.max(maximum, axis=0, where=exists, initial=-np.inf)
-    shift = np.where(exists, maximum - np.where(np.isinf(top), 0, top), -np.inf)
-    factor = np.exp(shift / np.sqrt(outputs.shape[-1]))
-    total = (factor * weight).sum(axis=0).reshape(*outputs.shape[1:4], 1)
-    factor = factor.reshape(*outputs.shape[:4], 1)
-    summed = np.where(factor == 0, 0, factor * outputs.astype(np.float64)).sum(axis=0)
-    return np.divide(summed, total, where=total != 0, out=np.zeros(summed.shape))
-
-
 @pytest.mark.parametrize("head_size", [32, 80, 256])
 @pytest.mark.parametrize("splits", [2, 3, 17])
 def test_splits_are_merged(
@@ -55,7 +42,9 @@ def test_splits_are_merged(
 ) -> None:
     case = cases.decode([5, 5, 5], (7, 1), head_size, 8)
     outputs, states = _partials(splits, case)
-    reference.assert_close(kernel.combine(case, outputs, states), _merge(outputs, states), rerun)
+    reference.assert_close(
+        kernel.combine(case, outputs, states), reference.merge(outputs, states), rerun
+    )
 
 
 def test_empty_splits_count_for_nothing(kernel: AttentionKernel, rerun: str) -> None:
@@ -66,7 +55,7 @@ def test_empty_splits_count_for_nothing(kernel: AttentionKernel, rerun: str) -> 
         states[split, head] = (-np.inf, 0)
         outputs[split].reshape(-1, 64)[head] = np.nan
     actual = kernel.combine(case, outputs, states)
-    reference.assert_close(actual, _merge(outputs, states), rerun)
+    reference.assert_close(actual, reference.merge(outputs, states), rerun)
     assert (actual.reshape(-1, 64)[4] == 0).all(), f"an empty head; rerun: {rerun}"
 
 
@@ -76,4 +65,4 @@ def test_infinite_and_nan_outputs_stay(kernel: AttentionKernel, rerun: str) -> N
     outputs[1, 0, 0, 1, 5] = np.nan
     outputs[0, 0, 0, 2, 6] = -np.inf
     actual = kernel.combine(case, outputs, states)
-    reference.assert_close(actual, _merge(outputs, states), rerun)
+    reference.assert_close(actual, reference.merge(outputs, states), rerun)

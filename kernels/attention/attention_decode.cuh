@@ -51,20 +51,6 @@ struct DecodeRows {
   }
 };
 
-// The tiles of one split of the KV range. Its length follows the row's real one, so that a short
-// row in a large cache still uses every CTA.
-struct DecodeRange {
-  int first_tile;
-  int last_tile;  // exclusive
-
-  __device__ __forceinline__ DecodeRange(int slots, int tile_kv, int split, int splits) {
-    const int tiles = (slots + tile_kv - 1) / tile_kv;
-    const int split_tiles = (tiles + splits - 1) / splits;
-    first_tile = min(split * split_tiles, tiles);
-    last_tile = min(first_tile + split_tiles, tiles);
-  }
-};
-
 // What a CTA does: the rows of one tile, on one split of the KV range.
 template <class Tile>
 struct DecodeWork {
@@ -76,13 +62,19 @@ struct DecodeWork {
   typename Tile::Visibility& visibility;
 
   __device__ __forceinline__ void load_q(uint32_t q) const {
-    load_heads<Tile, Tile::kTileQ>(q, [&](int tile_row) -> const char* {
+    gather_heads<Tile, Tile::kTileQ>(q, [&](int tile_row) -> const char* {
       if (!rows.exists(tile_row)) return nullptr;
       return packed_head(params, row.batch, rows.token(tile_row), rows.head(tile_row));
     });
   }
 
   __device__ __forceinline__ void await_cache() const {}
+
+  __device__ __forceinline__ void prepare() const {
+    find_visible_tokens(
+        params, row, [&](int tile_row) { return rows.token(tile_row); }, visibility);
+    __syncthreads();
+  }
 
   template <class Ready>
   __device__ __forceinline__ void turn_q(uint32_t q, const Ready& ready) const {
@@ -101,11 +93,9 @@ struct DecodeWork {
     const int k_head = params.num_q_heads + rows.kv_head;
     const auto load = [&](uint32_t target, const char* first, int new_head) {
       if (first_token + Tile::kTileKv <= 0) {
-        load_heads<Tile, Tile::kTileKv>(target,
-                                        [&](int slot) { return first + slot * Tile::kHeadBytes; });
-        return;
+        return load_heads<Tile, Tile::kTileKv>(target, first);
       }
-      load_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
+      gather_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
         const int token = first_token + slot;
         if (token < 0) return first + slot * Tile::kHeadBytes;
         return token < row.slots ? packed_head(params, row.batch, token, new_head) : nullptr;
@@ -129,7 +119,7 @@ struct DecodeWork {
         [] {});
     __syncthreads();
     const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
-    for_each_chunk<Tile, Tile::kTileKv>([&](int slot, int chunk) {
+    for_each_chunk<Tile, Tile::kTileKv, 1>([&](int slot, int chunk) {
       const int token = first_token + slot;
       if (token < 0 || token >= row.slots) return;
       const uint32_t k = stage + head_offset<Tile>(slot, chunk);
@@ -186,6 +176,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   extern __shared__ __align__(128) unsigned char shared_tiles[];
   auto& visibility =
       *reinterpret_cast<typename Tile::Visibility*>(shared_tiles + Tile::kVisibilityOffset);
+  ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
   const AttentionWarp<Tile> warp;
   const AttentionRow row = attention_row(params, blockIdx.z);
@@ -195,13 +186,10 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   const int first_row = (blockIdx.x - kv_head * row_tiles) * Tile::kTileQ;
   const DecodeRows rows = {first_row, params.q_len * group, group, kv_head};
 
-  find_visible_tokens(params, row, [&](int tile_row) { return rows.token(tile_row); }, visibility);
-  __syncthreads();
-
   AttentionSums<Tile> sums;
   const DecodeWork<Tile> work = {params,    warp, row, rows, kv_heads(params, row.batch, kv_head),
                                  visibility};
-  const DecodeRange range(row.kv_length(), Tile::kTileKv, blockIdx.y, params.splits);
+  const SplitRange range(row.kv_length(), Tile::kTileKv, blockIdx.y, params.splits);
   attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
                sums);
   if constexpr (Tile::kWarpsKv > 1) {
@@ -217,14 +205,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
       if (!rows.exists(tile_row)) continue;
       const int64_t index = rows.head_index(params, row.batch, tile_row);
       const bool valid = visibility.token_valid(rows.token(tile_row));
-      const float weight = sums.weights[block][2 * half];
-      if (params.splits == 1) {
-        store_output<Tile>(params.output, index, warp, sums, block, half,
-                           output_factor(weight, valid));
-      } else {
-        store_partial<Tile>(params, blockIdx.y, index, warp, sums, block, half,
-                            valid ? weight : 0.f);
-      }
+      store_row<Tile>(params, blockIdx.y, index, warp, sums, block, half, valid);
     }
   }
 }

@@ -63,8 +63,9 @@ def _split_slots(case: reference.Case, splits: int, split: int) -> list[range]:
     for b in range(case.batch):
         past = max(int(case.lengths[b]) - case.q_len, 0)
         length = min(past + case.q_len, case.capacity)
-        part = math.ceil(math.ceil(length / _TILE_KV) / splits) * _TILE_KV
-        ranges.append(range(split * part, (split + 1) * part))
+        tiles = math.ceil(length / _TILE_KV)
+        first, last = (tiles * part // splits for part in (split, split + 1))
+        ranges.append(range(first * _TILE_KV, last * _TILE_KV))
     return ranges
 
 
@@ -191,15 +192,7 @@ def test_splits(kernel: AttentionKernel, splits: int, rerun: str) -> None:
         weights = states[split, :, 1].reshape(*q.shape[:3], 1)
         part = np.divide(outputs[split], weights, where=weights != 0, out=np.zeros(q.shape))
         reference.assert_close(part, expected, f"split {split}: {rerun}")
-    # exp(score - maximum) of all splits together makes up the whole.
-    scale = 1 / np.sqrt(_HEAD_SIZE)
-    maximum = states[:, :, 0].astype(np.float64)
-    shift = np.where(states[:, :, 1] != 0, maximum, -np.inf) - np.maximum(maximum.max(axis=0), -1e9)
-    factors = np.exp(shift * scale).reshape(splits, *q.shape[:3], 1)
-    total = (factors * states[:, :, 1].reshape(factors.shape)).sum(axis=0)
-    whole = np.divide(
-        (factors * outputs).sum(axis=0), total, where=total != 0, out=np.zeros(q.shape)
-    )
+    whole = reference.merge(outputs, states)
     reference.assert_close(whole, reference.attend(case, q, cache), rerun)
 
 

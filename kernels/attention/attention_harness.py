@@ -49,6 +49,16 @@ class _Launch:
         sizes += (*case.rope.shape, mask_words, case.mode, splits)
         self._variant.launch(grid, struct.pack("<9Q12i", *pointers, *sizes))  # AttentionParams
 
+    def run_splits(self, grid: tuple[int, int, int], splits: int) -> tuple[np.ndarray, np.ndarray]:
+        """Partial outputs f32 [splits, batch, q_len, Q heads, head size], states [.., heads, 2]."""
+        case = self._case
+        shape = (splits, case.batch, case.q_len, case.heads[0], case.head_size)
+        outputs = int(np.prod(shape))
+        partials = self.empty("partials", 4 * (outputs + 2 * splits * heads_of(case)))
+        self.run(grid, splits)
+        values = partials.numpy(np.float32)
+        return values[:outputs].reshape(shape), values[outputs:].reshape(splits, -1, 2)
+
 
 def pack_mask(mask: np.ndarray) -> np.ndarray:
     """bool [batch, q_len, q_len] to int32 [batch, q_len, words], one word more than needed.
@@ -96,6 +106,17 @@ class AttentionKernel:
             _assert_unchanged("the cache", cache, inputs.new_cache)
             return output.numpy(np.float16, inputs.q.shape)
 
+    def prefill_splits(
+        self, case: Case, inputs: Inputs, splits: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Partial outputs f32 [splits, *q.shape] and states f32 [splits, heads, 2]."""
+        tiles = -(-case.q_len // self._variant.row["tile"]["tile_q"])
+        with contextlib.ExitStack() as stack:
+            launch = _Launch(self._variant, stack, case)
+            launch.upload("qkv", inputs.qkv)
+            launch.upload("cache", inputs.new_cache)
+            return launch.run_splits((case.heads[0] * splits, tiles, case.batch), splits)
+
     def decode(self, case: Case, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Output and new cache, f16, without splits; checks that qkv is left as it is."""
         with contextlib.ExitStack() as stack:
@@ -112,18 +133,12 @@ class AttentionKernel:
         self, case: Case, inputs: Inputs, splits: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Partial outputs f32 [splits, *q.shape], states f32 [splits, heads, 2], the new cache."""
-        q = inputs.q
-        outputs = splits * q.size
         with contextlib.ExitStack() as stack:
             launch = _Launch(self._variant, stack, case)
             launch.upload("qkv", inputs.qkv)
             cache = launch.upload("cache", inputs.cache)
-            partials = launch.empty("partials", 4 * (outputs + 2 * splits * heads_of(case)))
-            launch.run(self._decode_grid(case, splits), splits)
-            values = partials.numpy(np.float32)
-            new_cache = cache.numpy(np.float16, inputs.cache.shape)
-        parts = values[:outputs].reshape(splits, *q.shape)
-        return parts, values[outputs:].reshape(splits, -1, 2), new_cache
+            partials = launch.run_splits(self._decode_grid(case, splits), splits)
+            return *partials, cache.numpy(np.float16, inputs.cache.shape)
 
     def combine(self, case: Case, outputs: np.ndarray, states: np.ndarray) -> np.ndarray:
         """The output, f16 [batch, q_len, Q heads, head size], of partial results."""
@@ -133,7 +148,9 @@ class AttentionKernel:
             partials = np.concatenate([outputs.ravel(), states.ravel()]).astype(np.float32)
             launch.upload("partials", partials)
             output = launch.empty("output", outputs[0].size * 2)
-            launch.run((heads_of(case), 1, 1), splits)
+            places = self._variant.row["threads"] // (case.head_size // 4)
+            heads = max(1, places // splits)  # of a CTA
+            launch.run((-(-heads_of(case) // heads), 1, 1), splits)
             return output.numpy(np.float16, outputs.shape[1:])
 
     def _decode_grid(self, case: Case, splits: int) -> tuple[int, int, int]:

@@ -20,6 +20,13 @@ enum class AttentionMode : int32_t {
 // CTAs that may share a KV range: what the combine kernel has room for.
 constexpr int32_t kMaxAttentionSplits = 64;
 
+// Output heads that one CTA of the combine kernel merges: few splits leave room for several.
+EDGE_LLM_HOST_DEVICE constexpr int32_t combined_heads(int32_t threads, int32_t head_size,
+                                                      int32_t splits) {
+  const int32_t places = threads / (head_size / 4);  // a thread merges four values
+  return splits < places ? places / splits : 1;
+}
+
 struct AttentionParams {
   const void* qkv;                 // f16 [batch, q_len, num_q_heads + 2 * num_kv_heads, head_size]
   void* kv_cache;                  // f16 [batch, 2 (K, V), num_kv_heads, capacity, head_size]

@@ -1,4 +1,4 @@
-// What the CTAs of a split KV range leave for the combine kernel, in the workspace:
+// A split KV range: what each CTA takes, and leaves for the combine kernel in the workspace:
 //   outputs f32 [splits, heads, head_size]: sums of weight * V, relative to the split's maximum
 //   states  f32 [splits, heads, 2]: the largest score, and the sum of weights, 0 where none
 // with heads = batch * q_len * num_q_heads, in the order of the output.
@@ -8,6 +8,19 @@
 #include "kernels/fixed_width_types.h"
 
 namespace edge_llm {
+
+// The tiles of one split of the KV range. Its length follows the row's real one, so that a short
+// row in a large cache still uses every CTA: no split is longer than another by more than a tile.
+struct SplitRange {
+  int first_tile;
+  int last_tile;  // exclusive
+
+  __device__ __forceinline__ SplitRange(int slots, int tile_kv, int split, int splits) {
+    const int tiles = (slots + tile_kv - 1) / tile_kv;
+    first_tile = tiles * split / splits;
+    last_tile = tiles * (split + 1) / splits;
+  }
+};
 
 __device__ __forceinline__ int64_t output_heads(const AttentionParams& params) {
   return static_cast<int64_t>(params.batch) * params.q_len * params.num_q_heads;

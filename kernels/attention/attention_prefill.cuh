@@ -4,6 +4,7 @@
 
 #include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_params.h"
+#include "kernels/attention/attention_partials.cuh"
 #include "kernels/attention/attention_rope.cuh"
 #include "kernels/attention/attention_softmax.cuh"
 #include "kernels/attention/attention_store.cuh"
@@ -21,7 +22,6 @@ struct PrefillWork {
   const AttentionParams& params;
   const AttentionWarp<Tile>& warp;
   AttentionRow row;
-  KvHeads cache;
   int head;
   int first_token;
   int tokens;  // valid ones of the tile; none where <= 0
@@ -32,7 +32,6 @@ struct PrefillWork {
                                          const AttentionWarp<Tile>& warp, int batch, int head,
                                          int q_tile)
       : params(params), warp(warp), row(attention_row(params, batch)), head(head) {
-    cache = kv_heads(params, batch, head / (params.num_q_heads / params.num_kv_heads));
     first_token = q_tile * Tile::kTileQ;
     tokens = min(row.tokens - first_token, Tile::kTileQ);
     newest = row.first_slot + first_token;
@@ -40,7 +39,7 @@ struct PrefillWork {
   }
 
   __device__ __forceinline__ void load_q(uint32_t q) const {
-    load_heads<Tile, Tile::kTileQ>(q, [&](int token) -> const char* {
+    gather_heads<Tile, Tile::kTileQ>(q, [&](int token) -> const char* {
       return token < tokens ? packed_head(params, row.batch, first_token + token, head) : nullptr;
     });
   }
@@ -55,20 +54,29 @@ struct PrefillWork {
         ready);
   }
 
-  __device__ __forceinline__ void await_cache() const { ptx::griddepcontrol_wait(); }
+  // The append kernel writes the cache. What was before that kernel has ended: it waits for that
+  // before it lets this one start.
+  __device__ __forceinline__ void await_cache() const {
+    ptx::griddepcontrol_wait();
+    ptx::griddepcontrol_launch_dependents();
+  }
 
   __device__ __forceinline__ void load_k_v(uint32_t stage, int tile) const {
     const int first_slot = tile * Tile::kTileKv;
-    const KvHeads heads = cache.from(first_slot, Tile::kHeadBytes);
+    const int kv_head = head / (params.num_q_heads / params.num_kv_heads);
+    const KvHeads heads = kv_heads(params, row.batch, kv_head).from(first_slot, Tile::kHeadBytes);
     const int count = slots - first_slot;
     const auto load = [&](uint32_t target, const char* first) {
-      load_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
+      if (count >= Tile::kTileKv) return load_heads<Tile, Tile::kTileKv>(target, first);
+      gather_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
         return slot < count ? first + slot * Tile::kHeadBytes : nullptr;
       });
     };
     load(stage, heads.k);
     load(stage + Tile::kKvBytes, heads.v);
   }
+
+  __device__ __forceinline__ void prepare() const {}
 
   __device__ __forceinline__ void complete(uint32_t, int) const {}
 
@@ -93,18 +101,21 @@ struct PrefillWork {
   }
 };
 
-// Grid: (num_q_heads, tiles of q_len, batch). The last tokens see the most, so their CTAs start
-// first.
+// Grid: (num_q_heads * splits, tiles of q_len, batch). The last tokens see the most, so their CTAs
+// start first. Without splits the output is written, else the partial results.
 template <class Tile>
 __device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
   static_assert(Tile::kWarpsKv == 1, "results of warps are not merged here");
   extern __shared__ __align__(128) unsigned char shared_tiles[];
   const AttentionWarp<Tile> warp;
-  const PrefillWork<Tile> work(params, warp, blockIdx.z, blockIdx.x, gridDim.y - 1 - blockIdx.y);
+  const int split = blockIdx.x / params.num_q_heads;
+  const int head = blockIdx.x - split * params.num_q_heads;
+  const PrefillWork<Tile> work(params, warp, blockIdx.z, head, gridDim.y - 1 - blockIdx.y);
 
   AttentionSums<Tile> sums;
-  const int tiles = (work.slots + Tile::kTileKv - 1) / Tile::kTileKv;
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, 0, tiles, work, sums);
+  const SplitRange range(work.slots, Tile::kTileKv, split, params.splits);
+  attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
+               sums);
 
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
@@ -112,10 +123,8 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
     for (int half = 0; half < 2; ++half) {
       const int token = warp.row(block, half);
       if (work.first_token + token >= params.q_len) continue;
-      const int64_t index =
-          q_head_index(params, work.row.batch, work.first_token + token, work.head);
-      const float factor = output_factor(sums.weights[block][2 * half], token < work.tokens);
-      store_output<Tile>(params.output, index, warp, sums, block, half, factor);
+      const int64_t index = q_head_index(params, work.row.batch, work.first_token + token, head);
+      store_row<Tile>(params, split, index, warp, sums, block, half, token < work.tokens);
     }
   }
 }

@@ -101,6 +101,21 @@ def test_tokens_past_the_rope_table_are_invalid(kernel: AttentionKernel, rerun: 
     _check(kernel, case, rerun)
 
 
+@pytest.mark.parametrize("splits", [2, 3])
+def test_splits(kernel: AttentionKernel, splits: int, rerun: str) -> None:
+    """Of each tile's real range: the splits of the first tokens have less, or nothing."""
+    starts = [0, 1, 3 * _TILE_KV, 5 * _TILE_KV - 2]
+    case = cases.chunk([5, 0, 5, 4], starts, 5, (2, 1), _HEAD_SIZE, 5 * _TILE_KV + 3)
+    inputs = cases.random_inputs(case)
+    outputs, states = kernel.prefill_splits(case, inputs, splits)
+    whole = reference.merge(outputs, states)
+    reference.assert_close(whole, reference.attend(case, inputs.q, inputs.new_cache), rerun)
+    weights = states[:, :, 1].reshape(splits, *inputs.q.shape[:3])
+    assert (weights[:-1, 0] == 0).all(), f"a single tile in several splits; rerun: {rerun}"
+    assert (weights[:, 1] == 0).all(), f"a weight of no token; rerun: {rerun}"
+    assert (weights[:, 2] != 0).all(), f"an idle split; rerun: {rerun}"
+
+
 @pytest.mark.parametrize("rotary_size", [2, _HEAD_SIZE // 2, _HEAD_SIZE - 16, _HEAD_SIZE - 2])
 def test_partial_rotary_size(kernel: AttentionKernel, rotary_size: int, rerun: str) -> None:
     case = cases.chunk([3], [5], 3, (1, 1), _HEAD_SIZE, 9)

@@ -172,6 +172,19 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, rerun: str) -> None:
     assert excess.max() <= TOLERANCE, f"worst at {worst}; rerun: {rerun}"
 
 
+def merge(outputs: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """The whole of partial results, f64: the sum of the splits that have a weight."""
+    maximum, weight = states[..., 0].astype(np.float64), states[..., 1].astype(np.float64)
+    exists = weight != 0
+    top = np.max(maximum, axis=0, where=exists, initial=-np.inf)
+    shift = np.where(exists, maximum - np.where(np.isinf(top), 0, top), -np.inf)
+    factor = np.exp(shift / np.sqrt(outputs.shape[-1]))
+    total = (factor * weight).sum(axis=0).reshape(*outputs.shape[1:4], 1)
+    factor = factor.reshape(*outputs.shape[:4], 1)
+    summed = np.where(factor == 0, 0, factor * outputs.astype(np.float64)).sum(axis=0)
+    return np.divide(summed, total, where=total != 0, out=np.zeros(summed.shape))
+
+
 def assert_same_cache(actual: np.ndarray, expected: np.ndarray, rerun: str) -> None:
     """K within one ULP of FP16 or 2^-22 of the largest value; V, NaN and old slots bit by bit."""
     keys, expected_keys = actual[:, 0], expected[:, 0]

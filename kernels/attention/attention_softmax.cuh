@@ -9,6 +9,7 @@
 #include "kernels/ptx/half2.cuh"
 #include "kernels/ptx/ldmatrix.cuh"
 #include "kernels/ptx/mma.cuh"
+#include "kernels/ptx/opaque.cuh"
 
 namespace edge_llm {
 
@@ -168,6 +169,7 @@ __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWa
 // Attends to the tiles [first_tile, last_tile) of the KV range. `work` knows what they hold:
 //   load_q(q), load_k_v(stage, tile)  start to fill shared memory with cp.async
 //   await_cache()                     returns when the cache may be read
+//   prepare()                         does what can wait until loads are on their way
 //   turn_q(q, ready)                  turns Q by RoPE once ready() has returned
 //   complete(stage, tile)             ends what cp.async began; all threads see what they loaded
 //   mask(tile, scores)                masks the scores of a tile
@@ -189,6 +191,7 @@ __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile
     if (first_tile + stage < last_tile) work.load_k_v(stage_address(stage), first_tile + stage);
     ptx::cp_async_commit_group();
   }
+  work.prepare();
   if (any) {
     work.turn_q(shared, [] {
       ptx::cp_async_wait_group<Tile::kStages>();
@@ -205,7 +208,7 @@ __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile
     const uint32_t k = stage_address(stage);
     work.complete(k, tile);
     AttentionScores<Tile> scores = {};
-    multiply_q_k<Tile>(shared, k, warp, scores);
+    multiply_q_k<Tile>(ptx::opaque(shared), k, warp, scores);
     work.mask(tile, scores);
     update_maximum<Tile>(scale, scores, sums);
     multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scale, scores, sums);

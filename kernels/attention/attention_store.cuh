@@ -10,10 +10,9 @@
 
 namespace edge_llm {
 
-// What the sums of a row are divided by, as a factor: 0 for an invalid token and for one that sees
-// nothing. NaN stays NaN.
-__device__ __forceinline__ float output_factor(float weight, bool valid) {
-  return !valid || weight == 0.f ? 0.f : 1.f / weight;
+// What the sums of a row are divided by, as a factor: 0 for one that sees nothing. NaN stays NaN.
+__device__ __forceinline__ float output_factor(float weight) {
+  return weight == 0.f ? 0.f : 1.f / weight;
 }
 
 // Stores one row of a warp's sums, head_size f16, times `factor`; zeros where that is 0, whatever
@@ -48,6 +47,21 @@ __device__ __forceinline__ void store_partial(const AttentionParams& params, int
   for (int dims = 0; dims < Tile::kHeadSize / 8; ++dims) {
     const float* sum = &sums.output[block][dims][2 * half];
     head[dims * 4] = {sum[0], sum[1]};
+  }
+}
+
+// Stores one row of a warp's sums: to the output, or as the partial result of a split where there
+// are several. An invalid token has no weight.
+template <class Tile>
+__device__ __forceinline__ void store_row(const AttentionParams& params, int split,
+                                          int64_t head_index, const AttentionWarp<Tile>& warp,
+                                          const AttentionSums<Tile>& sums, int block, int half,
+                                          bool valid) {
+  const float weight = valid ? sums.weights[block][2 * half] : 0.f;
+  if (params.splits == 1) {
+    store_output<Tile>(params.output, head_index, warp, sums, block, half, output_factor(weight));
+  } else {
+    store_partial<Tile>(params, split, head_index, warp, sums, block, half, weight);
   }
 }
 

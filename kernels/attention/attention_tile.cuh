@@ -61,21 +61,21 @@ __device__ __forceinline__ uint32_t step_address(uint32_t address, int step) {
 
 // Calls body(row, chunk) for every 16-byte chunk of kRows heads, by all threads together:
 // neighbours in memory by neighbouring threads.
-template <class Tile, int kRows, class Body>
+template <class Tile, int kRows, int kUnroll, class Body>
 __device__ __forceinline__ void for_each_chunk(const Body& body) {
   constexpr int kChunks = kRows * Tile::kHeadChunks;
   if constexpr (Tile::kThreads % Tile::kHeadChunks == 0) {
     // A thread keeps its chunk, and its rows have constant distances: so do its addresses.
     const int first_row = threadIdx.x / Tile::kHeadChunks;
     const int chunk = threadIdx.x % Tile::kHeadChunks;
-#pragma unroll
+#pragma unroll kUnroll
     for (int step = 0; step < kChunks; step += Tile::kThreads) {
       const int row = first_row + step / Tile::kHeadChunks;
       if (kChunks % Tile::kThreads != 0 && row >= kRows) break;
       body(row, chunk);
     }
   } else {
-#pragma unroll
+#pragma unroll kUnroll
     for (int first = 0; first < kChunks; first += Tile::kThreads) {
       const unsigned index = first + threadIdx.x;
       if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
@@ -85,11 +85,20 @@ __device__ __forceinline__ void for_each_chunk(const Body& body) {
   }
 }
 
+// Copies kRows heads, one behind the other, to shared memory.
+template <class Tile, int kRows>
+__device__ __forceinline__ void load_heads(uint32_t target, const char* heads) {
+  for_each_chunk<Tile, kRows, kRows>([&](int row, int chunk) {
+    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk),
+                        heads + row * Tile::kHeadBytes + chunk * 16);
+  });
+}
+
 // Copies kRows heads to shared memory, from head_of(row); zeros, and nothing is read, where that is
-// null: the product of a weight 0 and a NaN would be NaN.
+// null: the product of a weight 0 and a NaN would be NaN. Not unrolled: rare, and long.
 template <class Tile, int kRows, class HeadOf>
-__device__ __forceinline__ void load_heads(uint32_t target, const HeadOf& head_of) {
-  for_each_chunk<Tile, kRows>([&](int row, int chunk) {
+__device__ __forceinline__ void gather_heads(uint32_t target, const HeadOf& head_of) {
+  for_each_chunk<Tile, kRows, 1>([&](int row, int chunk) {
     const char* head = head_of(row);
     ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
   });

@@ -14,7 +14,8 @@ __device__ __forceinline__ void int4_combine(const Int4GemmParams& params) {
   const int64_t quads = static_cast<int64_t>(params.m) * params.n / 4;
   const int64_t quad = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (quad >= quads) return;
-  ptx::griddepcontrol_wait();  // for the partial sums
+  ptx::griddepcontrol_wait();
+  ptx::griddepcontrol_launch_dependents();
   const float4* partials = reinterpret_cast<const float4*>(params.partials) + quad;
   float4 total = *partials;
   for (int split = 1; split < params.splits; ++split) {

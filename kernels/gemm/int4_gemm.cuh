@@ -299,6 +299,7 @@ __device__ __forceinline__ void store_tile(const Int4GemmParams& params, TileCoo
 template <class Tile>
 __device__ __forceinline__ void int4_gemm(const Int4GemmParams& params) {
   extern __shared__ __align__(128) unsigned char shared_stages[];
+  ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
   const uint32_t shared = ptx::shared_address(shared_stages);
 

@@ -177,6 +177,7 @@ __device__ __forceinline__ void multiply_group(const Int4GemvGroup<Tile>& group,
 template <class Tile>
 __device__ __forceinline__ void int4_gemv(const Int4GemmParams& params) {
   extern __shared__ float shared_sums[];  // [kWarpsK][kM][kSumStride]
+  ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
 
   const int lane = threadIdx.x % 32;

@@ -26,7 +26,7 @@ _NAME = "attention_decode_f16_d128_m16"
 def test_derived_facts_of_a_decode() -> None:
     variant = AttentionVariant.from_row(_NAME, _DECODE)
     assert variant.threads == 128
-    # Q, two stages of K and V, 128 bits for each of 16 rows and for the valid tokens, and positions.
+    # Q, two stages of K and V, 17 sets of 128 tokens (16 rows, valid ones), their positions.
     assert variant.shared_bytes == (16 + 2 * 2 * 64) * 256 + 17 * 16 + 128 * 4
 
 
@@ -62,6 +62,6 @@ def test_every_head_size_has_prefill_and_decode() -> None:
 def test_cpp_tables_hold_the_rows() -> None:
     tables = Tables.from_json(pathlib.Path("kernels/tables.json").read_text())
     text = generate.cpp_tables(tables)
-    row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 3, 70416}},'
+    row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 2, 70416}},'
     assert row in text
     assert '{"attention_append_f16", AttentionKind::kAppend, 0, 0, 0, 256, 4, 0},' in text

@@ -62,7 +62,7 @@ class Prefill(AttentionTile):
 
     @property
     def name(self) -> str:
-        return f"attention_prefill_f16_d{self.head_size}"
+        return f"attention_prefill_f16_d{self.head_size}_q{self.tile_q}"
 
     @property
     def tile_type(self) -> str:

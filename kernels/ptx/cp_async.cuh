@@ -5,7 +5,14 @@
 
 namespace edge_llm::ptx {
 
-// cp.async.cg.shared.global with 16 bytes; zeros are written, and nothing is read, unless `valid`.
+// cp.async.cg.shared.global with 16 bytes.
+// PTX ISA, "Data movement and conversion instructions: cp.async".
+__device__ __forceinline__ void cp_async_cg_16(uint32_t shared_address, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address), "l"(global)
+               : "memory");
+}
+
+// The same; zeros are written, and nothing is read, unless `valid`.
 // PTX ISA, "Data movement and conversion instructions: cp.async".
 __device__ __forceinline__ void cp_async_cg_16(uint32_t shared_address, const void* global,
                                                bool valid) {

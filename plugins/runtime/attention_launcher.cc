@@ -15,13 +15,14 @@ namespace {
 
 // Heuristics, all of them, with their reasons. The tiles themselves are in kernels/variants.bzl.
 
-// CTAs per multiprocessor that splitting the KV range aims at: decode waits for K and V from
-// memory, and a second CTA doubles the loads in flight.
-constexpr int64_t kSplitCtasPerSm = 2;
+// CTAs of a multiprocessor that keep its matrix unit busy in prefill: one computes its softmax
+// while the other multiplies. Where tall tiles give fewer, low ones are faster.
+constexpr int64_t kPrefillCtasPerSm = 2;
 
 // Slots that a split of a full cache has at least, so that filling the pipeline and merging the
-// partial results stay small beside the work.
-constexpr int64_t kMinSplitSlots = 128;
+// partial results stay small beside the work: a tile of a chunk leaves more of these.
+constexpr int64_t kMinDecodeSplitSlots = 64;
+constexpr int64_t kMinPrefillSplitSlots = 1024;
 
 // CTAs of a split grid, whatever the device: this bounds the workspace for engines that are built
 // on one GPU and run on another. Twice the multiprocessors of the largest SM of the table is 376.
@@ -92,11 +93,22 @@ void check_tokens(const AttentionProblem& problem) {
   }
 }
 
-const AttentionVariant& prefill_variant(int64_t head_size) {
-  return *std::find_if(std::begin(kAttentionVariants), std::end(kAttentionVariants),
-                       [&](const AttentionVariant& variant) {
-                         return serves(variant, AttentionKind::kPrefill, head_size);
-                       });
+int64_t prefill_ctas(const AttentionVariant& variant, const AttentionProblem& problem) {
+  return ceil_div(problem.q_len, variant.tile_q) * problem.num_q_heads * problem.batch;
+}
+
+// The prefill variant with the most rows, which reads K and V least often, that has `ctas` CTAs,
+// else the one with the least.
+const AttentionVariant& prefill_variant(const AttentionProblem& problem, int64_t ctas) {
+  const AttentionVariant* best = nullptr;
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (!serves(variant, AttentionKind::kPrefill, problem.head_size)) continue;
+    const bool fills = prefill_ctas(variant, problem) >= ctas;
+    const bool taller = best != nullptr && variant.tile_q > best->tile_q;
+    const bool best_fills = best != nullptr && prefill_ctas(*best, problem) >= ctas;
+    if (best == nullptr || (taller ? fills : !best_fills)) best = &variant;
+  }
+  return *best;
 }
 
 // The decode variant with the least rows that hold those of one KV head, else the most rows: these
@@ -126,9 +138,21 @@ bool decodes(const AttentionProblem& problem, const AttentionVariant& decode) {
   return true;
 }
 
-// Upper limit of the splits, apart from the device.
-int64_t max_splits(int64_t capacity) {
-  return std::max<int64_t>(1, std::min<int64_t>(kMaxAttentionSplits, capacity / kMinSplitSlots));
+// Upper limit of the splits, apart from the device. In prefill the tiles themselves share the KV
+// range, which is no longer than they are.
+int64_t max_splits(AttentionKind kind, const AttentionProblem& problem) {
+  if (problem.mode == AttentionMode::kPrefill) return 1;
+  const int64_t slots =
+      kind == AttentionKind::kDecode ? kMinDecodeSplitSlots : kMinPrefillSplitSlots;
+  return std::clamp<int64_t>(problem.capacity / slots, 1, kMaxAttentionSplits);
+}
+
+// At most `most` splits, a power of two: KV ranges of usual lengths divide evenly.
+int splits_of(const AttentionVariant& variant, const AttentionProblem& problem, int64_t most) {
+  most = std::min(most, max_splits(variant.kind, problem));
+  int splits = 1;
+  while (2 * splits <= most) splits *= 2;
+  return splits;
 }
 
 int64_t output_heads(const AttentionProblem& problem) {
@@ -165,24 +189,25 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const DeviceFacts&
   if (problem.batch == 0 || problem.q_len == 0) return plan;
 
   const AttentionVariant& decode = decode_variant(problem.head_size, decode_rows(problem));
+  int64_t ctas = 0;
   if (decodes(problem, decode)) {
     plan.variant = &decode;
     plan.row_tiles = ceil_div(decode_rows(problem), decode.tile_q);
-    const int64_t ctas = plan.row_tiles * problem.num_kv_heads * problem.batch;
-    const int64_t wanted = std::min(kSplitCtasPerSm * device.sm_count, kMaxSplitCtas) / ctas;
-    plan.splits =
-        static_cast<int>(std::max<int64_t>(1, std::min(wanted, max_splits(problem.capacity))));
+    ctas = plan.row_tiles * problem.num_kv_heads * problem.batch;
   } else {
-    plan.variant = &prefill_variant(problem.head_size);
+    plan.variant = &prefill_variant(problem, kPrefillCtasPerSm * device.sm_count);
     plan.row_tiles = ceil_div(problem.q_len, plan.variant->tile_q);
     check_range("tiles of q_len", plan.row_tiles, 1, kMaxGridYZ);
+    ctas = prefill_ctas(*plan.variant, problem);
   }
+  const int64_t resident = plan.variant->ctas_per_sm * int64_t{device.sm_count};
+  plan.splits = splits_of(*plan.variant, problem, std::min(resident, kMaxSplitCtas) / ctas);
   if (plan.variant->shared_bytes > sm_facts(device.sm).shared_per_block) {
     fail(plan.variant->name, " needs ", plan.variant->shared_bytes, " bytes of shared memory, and ",
          "SM ", device.sm, " has ", sm_facts(device.sm).shared_per_block, "; change its row in ",
          "kernels/variants.bzl");
   }
-  plan.second = dependent_order(device.sm);
+  plan.order = launch_order(device.sm);
   if (plan.splits > 1) {
     plan.workspace_bytes = partial_bytes(plan.splits * output_heads(problem), problem.head_size);
   }
@@ -191,14 +216,17 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const DeviceFacts&
 
 int64_t attention_workspace_bound(const AttentionProblem& largest) {
   check_problem(largest);
-  // Only the decode variants split, and they take no more tokens than a tree.
-  AttentionProblem decoded = largest;
-  decoded.q_len = std::min(largest.q_len, kMaxTreeTokens);
-  const AttentionVariant& tallest = decode_variant(largest.head_size, decode_rows(decoded));
-  const int64_t splits = max_splits(largest.capacity);
-  if (splits == 1) return 0;
   // splits * CTAs <= kMaxSplitCtas, and a CTA has at most the rows of the tallest tile.
-  const int64_t heads = std::min(splits * output_heads(decoded), kMaxSplitCtas * tallest.tile_q);
+  AttentionProblem chunk = largest;
+  chunk.mode = AttentionMode::kChunkedPrefill;
+  int64_t heads = 0;
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (variant.head_size != largest.head_size) continue;
+    const int64_t splits = max_splits(variant.kind, chunk);
+    if (splits == 1) continue;
+    heads =
+        std::max(heads, std::min(splits * output_heads(largest), kMaxSplitCtas * variant.tile_q));
+  }
   return partial_bytes(heads, largest.head_size);
 }
 
@@ -224,22 +252,20 @@ void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const 
   const AttentionProblem problem{params.mode,        params.batch,        params.q_len,
                                  params.num_q_heads, params.num_kv_heads, params.head_size,
                                  params.capacity};
+  const auto launch = [&](const AttentionVariant& variant, const Grid& grid) {
+    launch_variant(driver, kernels, variant, grid, params, plan.order, stream);
+  };
   if (plan.variant->kind == AttentionKind::kPrefill) {
     const AttentionVariant& append = untiled_variant(AttentionKind::kAppend);
-    launch_variant(driver, kernels, append,
-                   {ceil_div(append_chunks(problem), append.threads), problem.batch}, params,
-                   stream);
-    launch_variant(driver, kernels, *plan.variant,
-                   {problem.num_q_heads, plan.row_tiles, problem.batch}, params, stream,
-                   plan.second);
-    return;
+    launch(append, {ceil_div(append_chunks(problem), append.threads), problem.batch});
+    launch(*plan.variant, {problem.num_q_heads * plan.splits, plan.row_tiles, problem.batch});
+  } else {
+    launch(*plan.variant, {plan.row_tiles * problem.num_kv_heads, plan.splits, problem.batch});
   }
-  launch_variant(driver, kernels, *plan.variant,
-                 {plan.row_tiles * problem.num_kv_heads, plan.splits, problem.batch}, params,
-                 stream);
   if (plan.splits == 1) return;
-  launch_variant(driver, kernels, untiled_variant(AttentionKind::kCombine), {output_heads(problem)},
-                 params, stream, plan.second);
+  const AttentionVariant& combine = untiled_variant(AttentionKind::kCombine);
+  const int64_t heads = combined_heads(combine.threads, params.head_size, plan.splits);
+  launch(combine, {ceil_div(output_heads(problem), heads)});
 }
 
 }  // namespace edge_llm

@@ -30,8 +30,8 @@ struct AttentionPlan {
   const AttentionVariant* variant = nullptr;  // null when there are no tokens: nothing to launch
   int64_t row_tiles = 0;                      // CTAs along the rows of one head of the variant
   int splits = 1;  // CTAs along the KV range; more than 1: combine follows
-  LaunchOrder second = LaunchOrder::kAfterPrevious;  // of the second kernel, where there are two
-  int64_t workspace_bytes = 0;                       // the partial results of splits
+  LaunchOrder order = LaunchOrder::kAfterPrevious;
+  int64_t workspace_bytes = 0;  // the partial results of splits
 };
 
 // The plan of one call: a pure function of shapes, SM and SM count. Throws for a problem that the

@@ -89,7 +89,7 @@ TEST(OnlyTokensWithinAMaskAreDecoded) {
     if (generates) expect(decodes, "generation", problem, device);
     if (problem.mode == Mode::kPrefill) expect(!decodes, "prefill", problem, device);
     if (decodes) expect(problem.q_len <= 128, "tokens of a mask", problem, device);
-    if (!decodes) expect(plan.splits == 1, "splits of prefill", problem, device);
+    if (problem.mode == Mode::kPrefill) expect(plan.splits == 1, "splits", problem, device);
   });
 }
 
@@ -97,9 +97,12 @@ TEST(SplitsHaveWorkWhenTheCacheIsFull) {
   sweep([](const AttentionProblem& problem, const DeviceFacts& device, const AttentionPlan& plan) {
     expect(plan.splits >= 1, "splits", problem, device);
     if (plan.splits == 1) return;
-    expect(plan.splits * int64_t{128} <= problem.capacity, "slots of a split", problem, device);
-    const int64_t ctas = plan.splits * plan.row_tiles * problem.num_kv_heads * problem.batch;
-    expect(ctas <= 2 * device.sm_count, "CTAs", problem, device);
+    const bool decodes = plan.variant->kind == AttentionKind::kDecode;
+    const int64_t slots = decodes ? 64 : 1024;
+    expect(plan.splits * slots <= problem.capacity, "slots of a split", problem, device);
+    const int64_t heads = decodes ? problem.num_kv_heads : problem.num_q_heads;
+    const int64_t ctas = plan.splits * plan.row_tiles * heads * problem.batch;
+    expect(ctas <= plan.variant->ctas_per_sm * device.sm_count, "CTAs", problem, device);
   });
 }
 
@@ -132,19 +135,34 @@ TEST(WorkspaceBoundHoldsForSmallerProblemsOnEveryDevice) {
 }
 
 TEST(WorkspaceBoundOfGenerationStaysSmall) {
-  // 512 CTAs of 16 rows, whatever the batch.
+  // 64 splits of one token.
   const Heads heads = {32, 8, 128};
-  EXPECT_TRUE(attention_workspace_bound(problem_of(Mode::kDecode, 64, 1, heads, 131072)) <=
-              512 * 16 * (128 + 2) * 4);
+  EXPECT_EQ(attention_workspace_bound(problem_of(Mode::kDecode, 1, 1, heads, 131072)),
+            64 * 32 * (128 + 2) * 4);
+  // 512 CTAs of 128 rows, whatever the batch and the length.
+  EXPECT_EQ(attention_workspace_bound(problem_of(Mode::kPrefill, 64, 4096, heads, 131072)),
+            512 * 128 * (128 + 2) * 4);
 }
 
 TEST(OneSequenceFillsTheGpu) {
   const AttentionProblem problem = problem_of(Mode::kDecode, 1, 1, {32, 8, 128}, 32768);
-  EXPECT_EQ(plan_attention(problem, {90, 132}).splits, 33);
+  EXPECT_EQ(plan_attention(problem, {90, 132}).splits, 32);
   EXPECT_EQ(plan_attention(problem, {87, 16}).splits, 4);
   // 32 rows of it fill the GPU without splits.
   EXPECT_EQ(plan_attention(problem_of(Mode::kDecode, 32, 1, {32, 8, 128}, 32768), {90, 132}).splits,
             1);
+}
+
+TEST(FewTokensTakeLowTilesAndLongChunksAreSplit) {
+  const auto plan = [](Mode mode, int64_t q_len, int64_t capacity) {
+    return plan_attention(problem_of(mode, 1, q_len, {32, 8, 128}, capacity), {90, 132});
+  };
+  EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).variant->tile_q, 64);
+  EXPECT_EQ(plan(Mode::kPrefill, 2048, 8192).variant->tile_q, 128);
+  EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).splits, 1);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 1024).variant->tile_q, 64);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 1024).splits, 1);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).splits, 2);
 }
 
 TEST(RowsOfATreeTakeTallTiles) {
@@ -284,7 +302,7 @@ TEST(PrefillAppendsThenAttends) {
   EXPECT_EQ(launched(0), "attention_append_f16");
   EXPECT_EQ(launches[0].x, 300u);  // 300 tokens, 16 heads, 16 chunks; 256 threads
   EXPECT_EQ(launches[0].y, 3u);
-  EXPECT_EQ(launched(1), "attention_prefill_f16_d128");
+  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q128");
   EXPECT_EQ(launches[1].x, 32u);
   EXPECT_EQ(launches[1].y, 3u);
   EXPECT_EQ(launches[1].z, 3u);
@@ -299,24 +317,34 @@ TEST(SplitDecodeIsCombined) {
   ASSERT_EQ(launches.size(), 2u);
   EXPECT_EQ(launched(0), "attention_decode_f16_d64_m16");
   EXPECT_EQ(launches[0].x, 2u);
-  EXPECT_EQ(launches[0].y, 32u);  // 4096 slots in splits of 128
+  EXPECT_EQ(launches[0].y, 64u);  // 4096 slots in splits of a tile
   EXPECT_EQ(launches[0].z, 2u);
   EXPECT_EQ(launched(1), "attention_combine_f16");
-  EXPECT_EQ(launches[1].x, 28u);  // a CTA for each head of the output
+  EXPECT_EQ(launches[1].x, 28u);  // a CTA for each head of the output: its splits leave no room
   for (const Launch& launch : launches) {
     EXPECT_TRUE(launch.params.partials == static_cast<void*>(kWorkspace));
-    EXPECT_EQ(launch.params.splits, 32);
+    EXPECT_EQ(launch.params.splits, 64);
   }
 }
 
-TEST(SecondKernelWaitsItselfWhereTheSmCan) {
+TEST(SplitChunkIsCombined) {
+  launch_on_recorder(problem_of(Mode::kChunkedPrefill, 1, 256, {32, 8, 128}, 8192), {90, 132});
+  ASSERT_EQ(launches.size(), 3u);
+  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q64");
+  EXPECT_EQ(launches[1].x, 64u);  // two splits of 32 heads
+  EXPECT_EQ(launches[1].y, 4u);
+  EXPECT_EQ(launched(2), "attention_combine_f16");
+  EXPECT_EQ(launches[2].x, 2048u);  // 256 threads merge two splits of four heads of 128
+  for (const Launch& launch : launches) EXPECT_EQ(launch.params.splits, 2);
+}
+
+TEST(KernelsWaitThemselvesWhereTheSmCan) {
   for (const Mode mode : {Mode::kPrefill, Mode::kDecode}) {
     const AttentionProblem problem = problem_of(mode, 1, 1, {32, 8, 128}, 4096);
     for (const int sm : {87, 90}) {
       launch_on_recorder(problem, {sm, 16});
       ASSERT_EQ(launches.size(), 2u);
-      EXPECT_EQ(launches[0].waits_itself, false);
-      EXPECT_EQ(launches[1].waits_itself, sm == 90);
+      for (const Launch& launch : launches) EXPECT_EQ(launch.waits_itself, sm == 90);
     }
   }
 }

@@ -135,7 +135,7 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
   const int64_t wanted = int64_t{device.sm_count} * split_ctas_per_sm(variant) / plan.tiles;
   plan.splits =
       static_cast<int>(std::max<int64_t>(1, std::min(wanted, max_splits(variant, problem))));
-  plan.combine = dependent_order(device.sm);
+  plan.order = launch_order(device.sm);
   plan.workspace_bytes = partial_bytes(plan.splits, problem);
   return plan;
 }
@@ -171,12 +171,13 @@ void launch_int4_gemm(const CudaDriver& driver, const KernelSet& kernels, const 
   if (plan.variant == nullptr) return;
   params.splits = plan.splits;
   params.partials = plan.splits > 1 ? static_cast<float*>(workspace) : nullptr;
-  launch_variant(driver, kernels, *plan.variant, {plan.tiles, plan.splits}, params, stream);
+  launch_variant(driver, kernels, *plan.variant, {plan.tiles, plan.splits}, params, plan.order,
+                 stream);
   if (plan.splits == 1) return;
   const Int4GemmVariant& combine = combine_variant();
   const int64_t quads = int64_t{params.m} * params.n / 4;  // one per thread
-  launch_variant(driver, kernels, combine, {ceil_div(quads, combine.threads)}, params, stream,
-                 plan.combine);
+  launch_variant(driver, kernels, combine, {ceil_div(quads, combine.threads)}, params, plan.order,
+                 stream);
 }
 
 }  // namespace edge_llm

@@ -26,7 +26,7 @@ struct Int4GemmPlan {
   const Int4GemmVariant* variant = nullptr;  // null when m == 0: nothing to launch
   int64_t tiles = 0;                         // CTAs of one split: gridDim.x
   int splits = 1;                            // gridDim.y; more than 1: the combine kernel follows
-  LaunchOrder combine = LaunchOrder::kAfterPrevious;
+  LaunchOrder order = LaunchOrder::kAfterPrevious;
   int64_t workspace_bytes = 0;  // partial sums, f32 [splits, m, n]; 0 without splits
 };
 

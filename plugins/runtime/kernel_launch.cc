@@ -17,7 +17,7 @@ SmFacts sm_facts(int sm) {
   return least;
 }
 
-LaunchOrder dependent_order(int sm) {
+LaunchOrder launch_order(int sm) {
   return sm_facts(sm).dependent_launch ? LaunchOrder::kWaitsItself : LaunchOrder::kAfterPrevious;
 }
 

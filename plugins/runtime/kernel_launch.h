@@ -23,21 +23,20 @@ struct Grid {
   int64_t z = 1;
 };
 
-// How a kernel follows the one before it in the stream.
+// How a kernel follows the one before it in the stream, whosever that is.
 enum class LaunchOrder {
   kAfterPrevious,  // it starts when that one has ended
-  kWaitsItself,    // it may start earlier, and waits for the results itself (griddepcontrol.wait)
+  kWaitsItself,    // it may start earlier, and waits until then itself (griddepcontrol.wait)
 };
 
-// That of a kernel which waits itself, on an SM.
-LaunchOrder dependent_order(int sm);
+// That of our kernels on an SM.
+LaunchOrder launch_order(int sm);
 
 // Launches a variant of a kernel table (kernels/variant_facts.h) with its one parameter, a struct.
 // The grid is within the limits of CUDA.
 template <typename Variant, typename Params>
 void launch_variant(const CudaDriver& driver, const KernelSet& kernels, const Variant& variant,
-                    const Grid& grid, Params& params, CUstream stream,
-                    LaunchOrder order = LaunchOrder::kAfterPrevious) {
+                    const Grid& grid, Params& params, LaunchOrder order, CUstream stream) {
   void* arguments[] = {&params};
   CUlaunchAttribute overlap{};
   overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
