@@ -78,6 +78,7 @@ def build(trt: ModuleType, layer: Layer, args: argparse.Namespace) -> tuple[byte
     config = make_config(trt, builder, layer, form, args.loose_start)
     if is_weakly_typed(trt):
         set_types(trt, network, config, args.constraints)
+        config.builder_optimization_level = args.optimization_level
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--plugin-version", choices=["1", "2"], default="1")
     parser.add_argument("--weights", choices=[path.value for path in WeightPath], required=True)
     parser.add_argument("--constraints", choices=["obey", "prefer", "none"], default="obey")
+    parser.add_argument("--optimization-level", type=int, default=0, help="of TensorRT 8.6")
     parser.add_argument("--loose-start", action="store_true", help="profiles() tells")
     args = parser.parse_args()
     trt = load_tensorrt()

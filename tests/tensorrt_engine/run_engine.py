@@ -161,6 +161,7 @@ def run_cases(trt: ModuleType, layer: Layer, form: Form, plan: bytes) -> Outputs
         session = Session(trt, context, plan, weights)
         for case in cases(layer, form):
             for variant in variants(form):
+                print(f"{case.name}, {variant}", file=sys.stderr, flush=True)
                 try:
                     outputs = session.run(case, variant)
                 except Exception as error:  # the other cases shall run all the same
