@@ -31,9 +31,7 @@ def create_network(trt: ModuleType, builder: Any) -> Any:
     return builder.create_network(0 if wanted is None else 1 << int(wanted))
 
 
-def make_config(
-    trt: ModuleType, builder: Any, layer: Layer, form: Form, loose: bool = False
-) -> Any:
+def make_config(trt: ModuleType, builder: Any, layer: Layer, form: Form) -> Any:
     """The builder's configuration, with the profiles of `form`.
 
     Raises:
@@ -41,7 +39,7 @@ def make_config(
     """
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    for ranges in profiles(layer, form, loose):
+    for ranges in profiles(layer, form):
         profile = builder.create_optimization_profile()
         for name, (smallest, usual, largest) in ranges.items():
             profile.set_shape(name, smallest, usual, largest)
@@ -50,16 +48,13 @@ def make_config(
     return config
 
 
-def set_types(trt: ModuleType, network: Any, config: Any, constraints: str) -> None:
+def set_types(trt: ModuleType, network: Any, config: Any) -> None:
     """Lets a weakly typed network (TensorRT 8.6) have the types that it is written with."""
     for i in range(network.num_outputs):
-        output = network.get_output(i)
-        print(f"{output.name}: {output.dtype} by default")
-        output.dtype = trt.float16  # plugins and casts give FP16; it would be converted to FP32
-    config.set_flag(trt.BuilderFlag.FP16)
-    config.set_flag(trt.BuilderFlag.INT8)
-    if constraints != "none":
-        config.set_flag(getattr(trt.BuilderFlag, f"{constraints.upper()}_PRECISION_CONSTRAINTS"))
+        # What plugins and casts give; the default is a conversion to FP32.
+        network.get_output(i).dtype = trt.float16
+    for flag in ("FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS"):
+        config.set_flag(getattr(trt.BuilderFlag, flag))
     # Nothing here multiplies matrices outside a plugin: neither cublas nor cudnn is needed.
     config.set_tactic_sources(0)
 
@@ -75,10 +70,10 @@ def build(trt: ModuleType, layer: Layer, args: argparse.Namespace) -> tuple[byte
     form = Form(args.form)
     writer = NetworkWriter(trt, network, args.plugin_version, WeightPath(args.weights))
     writer.add_layer(layer, form)
-    config = make_config(trt, builder, layer, form, args.loose_start)
+    config = make_config(trt, builder, layer, form)
     if is_weakly_typed(trt):
-        set_types(trt, network, config, args.constraints)
-        config.builder_optimization_level = args.optimization_level
+        set_types(trt, network, config)
+        config.builder_optimization_level = 0  # the default took more than a minute for the layer
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -99,9 +94,6 @@ def main() -> None:
     parser.add_argument("--results", type=pathlib.Path, help="if given, as of run_engine.py")
     parser.add_argument("--plugin-version", choices=["1", "2"], default="1")
     parser.add_argument("--weights", choices=[path.value for path in WeightPath], required=True)
-    parser.add_argument("--constraints", choices=["obey", "prefer", "none"], default="obey")
-    parser.add_argument("--optimization-level", type=int, default=0, help="of TensorRT 8.6")
-    parser.add_argument("--loose-start", action="store_true", help="profiles() tells")
     args = parser.parse_args()
     trt = load_tensorrt()
     layer = Layer.load(args.layer)

@@ -58,12 +58,8 @@ def input_shapes(layer: Layer, form: Form) -> dict[str, tuple[type, Shape]]:
     return inputs
 
 
-def profiles(layer: Layer, form: Form, loose_start: bool = False) -> list[Ranges]:
-    """The ranges of the dynamic inputs: prefill with a start index of shape [0], and generation.
-
-    loose_start lets prefill's start index have up to B elements: for builders that refuse a range
-    which holds empty tensors alone.
-    """
+def profiles(layer: Layer, form: Form) -> list[Ranges]:
+    """The ranges of the dynamic inputs: prefill with a start index of shape [0], and generation."""
     batches = (1, 2, 4)
 
     def ranges(q_lens: Shape, trees: Shape, starts: Shape) -> Ranges:
@@ -84,8 +80,7 @@ def profiles(layer: Layer, form: Form, loose_start: bool = False) -> list[Ranges
     generation = ranges((1, 16, 64), (1, 16, 64), batches)
     if form is Form.LINEAR:
         return [generation]
-    empty = (0, 2, 4) if loose_start else (0, 0, 0)
-    return [ranges((1, 32, 64), (1, 1, 1), empty), generation]
+    return [ranges((1, 32, 64), (1, 1, 1), (0, 0, 0)), generation]
 
 
 def cases(layer: Layer, form: Form) -> list[Case]:

@@ -1,7 +1,7 @@
 """The layer as a TensorRT network: the same definition for TensorRT 8.6, 10, 11 and TensorRT-RTX.
 
 Everything outside the plugins is FP32 between explicit casts, so weakly typed networks (8.6) and
-strongly typed ones compute the same.
+strongly typed ones compute the same, but for what 8.6 leaves out: a cast to FP16 and back.
 """
 
 from __future__ import annotations

@@ -35,16 +35,7 @@ from tests.tensorrt_engine.layer import Layer
 from tests.tensorrt_engine.network import WeightPath
 from tests.tensorrt_engine.run_engine import APART, variants
 
-LIMIT = 240  # seconds of one engine
-
-# What a builder may refuse, and what is tried next.
-FALLBACKS = (
-    [],
-    ["--constraints=prefer"],
-    ["--loose-start"],
-    ["--constraints=none", "--loose-start"],
-    ["--optimization-level=3"],
-)
+LIMIT = 240  # seconds of one process
 
 
 @dataclasses.dataclass
@@ -89,12 +80,8 @@ class Engine:
         Raises:
           RuntimeError: TensorRT builds no engine, or a process ended before it had outputs.
         """
-        self._deadline = time.monotonic() + LIMIT
-        for fallback in FALLBACKS:
-            log = self._program("build_engine", "builder", [*self._build, *fallback])
-            if self.plan.exists():
-                break
-        else:
+        log = self._program("build_engine", "builder", self._build)
+        if not self.plan.exists():
             raise RuntimeError(complaint(log))
         if not self._results("builder").exists():
             raise RuntimeError(f"built, but not run: {complaint(log)}")
@@ -104,7 +91,7 @@ class Engine:
         facts = json.loads(self.plan.with_suffix(".json").read_text())
         return (
             f"built in {facts['seconds']} s, {facts['plan_bytes'] / 1e6:.1f} MB, "
-            f"{len(facts['layers'])} layers {' '.join(fallback)}"
+            f"{len(facts['layers'])} layers"
         )
 
     def results(self, who: str) -> Mapping[str, NDArray]:
@@ -116,22 +103,17 @@ class Engine:
         return self.folder / f"{who}.npz"
 
     def _program(self, name: str, who: str, options: list[str]) -> pathlib.Path:
-        """Runs one of this folder's programs; returns the file with all that it ever said."""
+        """Runs one of this folder's programs; returns the file with all that it said."""
         options = [*self._common, f"--results={self._results(who)}", *options]
         command = [sys.executable, "-Xfaulthandler", "-m", f"tests.tensorrt_engine.{name}"]
         path = self.folder / f"{who}.log"
-        with path.open("a") as log:
+        with path.open("w") as log:
             try:
                 code = subprocess.run(
-                    [*command, *options],
-                    stdout=log,
-                    stderr=log,
-                    timeout=self._deadline - time.monotonic(),
+                    [*command, *options], stdout=log, stderr=log, timeout=LIMIT
                 ).returncode
             except subprocess.TimeoutExpired:
-                raise RuntimeError(
-                    f"{name}: more than {LIMIT} s in all; {complaint(path)}"
-                ) from None
+                code = f"none within {LIMIT} s"
             log.write(f"\nexit code {code} of {name} {' '.join(options)}\n")
         return path
 
