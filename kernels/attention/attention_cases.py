@@ -90,11 +90,14 @@ def random_tree(
 
 
 def random_qkv(case: Case, seed: int = 0) -> np.ndarray:
-    """f16 [batch, q_len, Q heads + 2 KV heads, head size]."""
+    """f16 [batch, q_len, Q heads + 2 KV heads, head size]: NaN in invalid tokens."""
     random = np.random.default_rng(seed)
     heads = case.heads[0] + 2 * case.heads[1]
     shape = (case.batch, case.q_len, heads, case.head_size)
-    return random.standard_normal(shape).astype(np.float16)
+    qkv = random.standard_normal(shape).astype(np.float16)
+    for b in range(case.batch):
+        qkv[b, [token is None for token in tokens_of_row(case, b)]] = np.nan
+    return qkv
 
 
 def random_cache(case: Case, seed: int = 1) -> np.ndarray:
