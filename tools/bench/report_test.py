@@ -40,12 +40,12 @@ def test_file_keeps_measurements_and_judges_anew(tmp_path):
     assert found[0].goals == rows[0].goals
 
 
-def test_file_has_a_line_per_case_and_short_numbers(tmp_path):
+def test_file_has_short_lines_and_short_numbers(tmp_path):
     path = tmp_path / "int4_gemm.json"
     results.write(path, "int4_gemm", MACHINE, 2 * [judged({"us": 8.123456789})])
     lines = path.read_text().splitlines()
-    assert len(lines) == 4
-    assert '"us": 8.1235' in lines[1]
+    assert max(map(len, lines)) <= 120
+    assert [line.strip(" ,") for line in lines].count('"us": 8.1235') == 2
 
 
 def test_reading_names_a_case_that_is_gone(tmp_path):

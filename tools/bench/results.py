@@ -69,13 +69,13 @@ def write(path: pathlib.Path, family: str, machine: Mapping[str, Any], rows: lis
 def write_lines(
     path: pathlib.Path, head: Mapping[str, Any], key: str, items: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Writes JSON with a line per item, and numbers no longer than they are true.
+    """Writes JSON with short lines, and numbers no longer than they are true.
 
     Whatever happens meanwhile, the file is whole: the old one or the new one.
     """
-    lines = ",\n".join(json.dumps(_rounded(item)) for item in items)
+    data = {**_rounded(head), key: [_rounded(item) for item in items]}
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(f'{json.dumps(_rounded(head))[:-1]}, "{key}": [\n{lines}\n]}}\n')
+    temporary.write_text(json.dumps(data, indent=1) + "\n")
     temporary.replace(path)
 
 
