@@ -604,3 +604,5 @@ def test_assert_cache_close_sees_other_garbage_and_lost_nan() -> None:
     actual.view(np.uint16)[0, 0, 0, 2, 1] ^= 1  # another NaN
     with pytest.raises(AssertionError, match="in K"):
         reference.assert_cache_close(actual, expected, 4)
+    actual.view(np.uint16)[0, 0, 0, 2, 1] = reference.GPU_NAN_BITS
+    reference.assert_cache_close(actual, expected, 4)
