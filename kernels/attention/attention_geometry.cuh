@@ -77,7 +77,7 @@ __device__ __forceinline__ KvHeads kv_heads(const AttentionParams& params, int b
   return {cache_head(params, batch, 0, kv_head), cache_head(params, batch, 1, kv_head)};
 }
 
-// Index of (batch, token, Q head) in q and output, in heads.
+// Index of (batch, token, Q head) in the output, in heads.
 __device__ __forceinline__ int64_t q_head_index(const AttentionParams& params, int batch,
                                                 int64_t token, int head) {
   return (static_cast<int64_t>(batch) * params.q_len + token) * params.num_q_heads + head;

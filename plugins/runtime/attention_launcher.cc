@@ -29,10 +29,6 @@ constexpr int64_t kMinPrefillSplitSlots = 256;
 constexpr int64_t kMaxDecodedTokens = 32;
 constexpr int64_t kMaxDecodedTiles = 2;
 
-// CTAs of a split grid, whatever the device: this bounds the workspace for engines that are built
-// on one GPU and run on another. Twice the multiprocessors of the largest SM of the table is 376.
-constexpr int64_t kMaxSplitCtas = 512;
-
 constexpr int64_t kMaxTreeTokens = 128;  // bits of a row of the mask in the decode kernels
 constexpr int64_t kMaxGroup = 16;        // Q heads of a KV head
 constexpr int64_t kMaxGridYZ = 65535;

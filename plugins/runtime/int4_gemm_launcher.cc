@@ -25,10 +25,6 @@ int64_t min_split_k(const Int4GemmVariant& variant) {
 // More splits read and write more partial sums than the k range holds weights.
 constexpr int64_t kMaxSplits = 16;
 
-// CTAs of a split grid, whatever the device: this bounds the workspace for engines that are built
-// on one GPU and run on another. Twice the multiprocessors of the largest SM of the table is 376.
-constexpr int64_t kMaxSplitCtas = 512;
-
 // What the driver keeps of the shared memory for each resident CTA.
 constexpr int64_t kReservedSharedBytes = 1024;
 

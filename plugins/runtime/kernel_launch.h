@@ -11,6 +11,10 @@
 
 namespace edge_llm {
 
+// CTAs of a split grid, whatever the device: this bounds the workspace for engines that are built
+// on one GPU and run on another. Twice the multiprocessors of the largest SM of the table is 376.
+constexpr int64_t kMaxSplitCtas = 512;
+
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The row of an SM in the table. One that is newer than the table runs the newest PTX: the least of
