@@ -7,15 +7,18 @@ compute and load differs less in proportion than in size.
 """
 
 LAUNCH_COSTS = {
-    # NVIDIA H200, 132 multiprocessors, 2026-11-22.
+    # NVIDIA H200, 132 multiprocessors, 2026-11-27.
     "90": {
-        "int4_gemm_f16_m128_n128_k64_s4": {"launch": 3.03, "cta": 0.148, "step": 0.664, "wait": 0.143, "partial": 1.22},
-        "int4_gemm_f16_m16_n128_k128_s4": {"launch": 3.32, "cta": 0.57, "step": 0.243, "wait": 0.184, "partial": 0.733},
-        "int4_gemm_f16_m16_n64_k128_s4": {"launch": 3.27, "cta": 0.368, "step": 0.134, "wait": 0.135, "partial": 1.11},
-        "int4_gemm_f16_m32_n128_k128_s4": {"launch": 3.19, "cta": 0.753, "step": 0.359, "wait": 0.212, "partial": 1.18},
-        "int4_gemm_f16_m64_n128_k64_s4": {"launch": 2.88, "cta": 0.816, "step": 0.324, "wait": 0.118, "partial": 1.22},
-        "int4_gemv_f16_m8_n16": {"launch": 1.77, "cta": 0.963, "step": 0.232, "wait": 0.202, "partial": 8.36},
-        "int4_gemv_f16_m8_n32": {"launch": 2.67, "cta": 0.329, "step": 0.195, "wait": 0.328, "partial": 5.75},
-        "int4_gemv_f16_m8_n64": {"launch": 2.63, "cta": 0.481, "step": 0.154, "wait": 0.332, "partial": 3.54},
+        "int4_gemm_f16_m128_n128_k64_s4": {"launch": 3.23, "cta": 0.0, "step": 0.668, "wait": 0.135, "partial": 1.27},
+        "int4_gemm_f16_m16_n128_k128_s4": {"launch": 3.27, "cta": 0.511, "step": 0.247, "wait": 0.176, "partial": 0.947},
+        "int4_gemm_f16_m32_n128_k128_s3": {"launch": 3.59, "cta": 0.305, "step": 0.398, "wait": 0.144, "partial": 1.2},
+        "int4_gemm_f16_m64_n128_k128_s3": {"launch": 3.41, "cta": 0.527, "step": 0.662, "wait": 0.115, "partial": 1.3},
+        "int4_gemm_f16_m64_n128_k64_s4": {"launch": 3.57, "cta": 0.0552, "step": 0.314, "wait": 0.159, "partial": 1.2},
+        "int4_gemv_f16_m16_n128_w4": {"launch": 3.43, "cta": 0.43, "step": 1.21, "wait": 0.0, "partial": 3.23},
+        "int4_gemv_f16_m16_n32_w16": {"launch": 3.32, "cta": 0.0, "step": 1.44, "wait": 0.0, "partial": 5.8},
+        "int4_gemv_f16_m16_n64_w4": {"launch": 3.77, "cta": 0.0815, "step": 0.51, "wait": 0.209, "partial": 5.27},
+        "int4_gemv_f16_m8_n32_w16": {"launch": 3.49, "cta": 0.123, "step": 1.03, "wait": 0.0, "partial": 6.42},
+        "int4_gemv_f16_m8_n32_w8": {"launch": 3.1, "cta": 0.00296, "step": 0.586, "wait": 0.0318, "partial": 8.66},
+        "int4_gemv_f16_m8_n64_w4": {"launch": 3.58, "cta": 0.0581, "step": 0.477, "wait": 0.135, "partial": 5.69},
     },
 }

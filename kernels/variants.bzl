@@ -27,21 +27,26 @@ SMS = {
 
 # One row per variant of the INT4 groupwise GEMM. The key is the name of the variant, which the
 # generator computes from the row and compares.
-#   kind         gemv (m <= 8, weights from global memory to fragments), gemm (pipelined through
-#                shared memory), combine (adds the partial sums of a split k range)
+#   kind         gemv (few rows; CTAs that stay, and a ring of weights for each warp), gemm (a CTA
+#                per tile, which its warps load together), combine (adds the partial sums of a
+#                split k range)
 #   tile_m/n/k   output rows and channels of one CTA, and the k of one step (gemv: one group of 128)
-#   stages       steps in flight: in registers (gemv) or shared memory (gemm)
+#   stages       steps in shared memory: of one warp (gemv) or of the CTA (gemm)
 #   warps_m/n/k  warps of one CTA along each dimension
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
-# Widths: the narrow tiles give small n enough CTAs, the wide ones read x less often.
+# Widths: the narrow tiles give small n enough CTAs, the wide ones read x less often. 16 warps along
+# k keep x of 4096 k in registers, and load it once for all of their tiles.
 INT4_GEMM_VARIANTS = {
-    "int4_gemv_f16_m8_n16": {"kind": "gemv", "tile_m": 8, "tile_n": 16, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 8, "ctas_per_sm": 2},
-    "int4_gemv_f16_m8_n32": {"kind": "gemv", "tile_m": 8, "tile_n": 32, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 3},
-    "int4_gemv_f16_m8_n64": {"kind": "gemv", "tile_m": 8, "tile_n": 64, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 3},
-    "int4_gemm_f16_m16_n64_k128_s4": {"kind": "gemm", "tile_m": 16, "tile_n": 64, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 4},
+    "int4_gemv_f16_m8_n32_w8": {"kind": "gemv", "tile_m": 8, "tile_n": 32, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 8, "ctas_per_sm": 2},
+    "int4_gemv_f16_m8_n32_w16": {"kind": "gemv", "tile_m": 8, "tile_n": 32, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 16, "ctas_per_sm": 1},
+    "int4_gemv_f16_m8_n64_w4": {"kind": "gemv", "tile_m": 8, "tile_n": 64, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 2},
+    "int4_gemv_f16_m16_n32_w16": {"kind": "gemv", "tile_m": 16, "tile_n": 32, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 1, "warps_k": 16, "ctas_per_sm": 1},
+    "int4_gemv_f16_m16_n64_w4": {"kind": "gemv", "tile_m": 16, "tile_n": 64, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 2},
+    "int4_gemv_f16_m16_n128_w4": {"kind": "gemv", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 2, "warps_k": 4, "ctas_per_sm": 1},
     "int4_gemm_f16_m16_n128_k128_s4": {"kind": "gemm", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 4},
-    "int4_gemm_f16_m32_n128_k128_s4": {"kind": "gemm", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 2},
-    "int4_gemm_f16_m64_n128_k64_s4": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 2},
+    "int4_gemm_f16_m32_n128_k128_s3": {"kind": "gemm", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 3},
+    "int4_gemm_f16_m64_n128_k64_s4": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 1, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 4},
+    "int4_gemm_f16_m64_n128_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 2},
     "int4_gemm_f16_m128_n128_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 2},
     "int4_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }

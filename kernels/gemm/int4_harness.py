@@ -19,7 +19,12 @@ class Int4Kernel:
         self._variant = variant
 
     def multiply(
-        self, x: np.ndarray, packed: np.ndarray, scales: np.ndarray, splits: int = 1
+        self,
+        x: np.ndarray,
+        packed: np.ndarray,
+        scales: np.ndarray,
+        splits: int = 1,
+        ctas: int | None = None,
     ) -> np.ndarray:
         """Launches the kernel on buffers of exactly the sizes that it is promised.
 
@@ -28,6 +33,7 @@ class Int4Kernel:
             packed: int8 [n / 2, k].
             scales: f16 [ceil(k / 128), n].
             splits: CTAs that share k.
+            ctas: CTAs that share the tiles of a GEMV; one for each by default.
 
         Returns:
             y, f16 [m, n]; with splits > 1 the partial sums, f32 [splits, m, n].
@@ -45,7 +51,7 @@ class Int4Kernel:
             else:
                 output = self._variant.empty(stack, splits * m * n * 4, "partials")
                 pointers = [*inputs, 0, output.pointer]
-            self._launch((tiles, splits, 1), pointers, (m, n, k, splits))
+            self._launch((ctas or tiles, splits, 1), pointers, (m, n, k, splits))
             if splits == 1:
                 return output.numpy(np.float16, (m, n))
             return output.numpy(np.float32, (splits, m, n))

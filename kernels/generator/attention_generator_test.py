@@ -56,7 +56,8 @@ def test_every_head_size_has_prefill_and_decode() -> None:
         for kind in ("prefill", "decode")
     }
     assert sizes["prefill"] == sizes["decode"] == {32, 64, 80, 96, 128, 256}
-    assert generate.manifest(tables)["excluded"] == []
+    excluded = {row["variant"] for row in generate.manifest(tables)["excluded"]}
+    assert not excluded & {variant.name for variant in tables.attention}
 
 
 def test_cpp_tables_hold_the_rows() -> None:

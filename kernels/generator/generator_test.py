@@ -58,9 +58,10 @@ def test_shared_memory_holds_the_sums_of_the_warps_along_k() -> None:
 
 
 def test_derived_facts_of_a_gemv() -> None:
-    variant = Int4GemmVariant.from_row("int4_gemv_f16_m8_n32", {**_GEMV, "warps_k": 4})
+    variant = Int4GemmVariant.from_row("int4_gemv_f16_m8_n32_w4", {**_GEMV, "warps_k": 4})
     assert variant.threads == 128
-    assert variant.shared_bytes == 4 * 8 * (32 + 4) * 4
+    # For each warp four stages of weights (32 x 128 codes) and 32 scales; then its sums, twice.
+    assert variant.shared_bytes == 4 * (4 * (2048 + 64) + 2 * 8 * (32 + 4) * 4)
 
 
 @pytest.mark.parametrize(
@@ -77,23 +78,28 @@ def test_derived_facts_of_a_gemv() -> None:
         (_GEMM, {"tile_q": 1}, "its facts are tile_m, .*, not tile_m, .*, tile_q"),
         (_GEMM, {"kind": "conv"}, "kind is conv, not one of gemv, gemm, combine"),
         (_GEMM, {"tile_m": 128, "tile_n": 128}, "give the name int4_gemm_f16_m128_n128_k64_s4"),
-        (_GEMV, {"tile_m": 16}, "tile_m is 16, not 8"),
+        (_GEMV, {"tile_m": 24}, "tile_m is 24, not 8 or 16"),
+        (_GEMV, {"stages": 1}, "stages is 1, less than 2"),
         (_GEMV, {"tile_k": 64}, "tile_k is 64, not 128"),
         (_GEMV, {"tile_n": 24}, "tile_n is 24, not a multiple of 16 "),
         (_GEMV, {"warps_m": 2}, "warps_m is 2, not 1"),
-        (_GEMV, {"warps_k": 64}, "threads is 2048, not a multiple of 32 up to 1024"),
         ({"kind": "combine", "threads": 100, "ctas_per_sm": 4}, {}, "its facts give the name"),
     ],
 )
 def test_impossible_rows_are_refused_in_one_line(
     base: dict[str, object], change: dict[str, object], message: str
 ) -> None:
-    name = _GEMM_NAME if base is _GEMM else "int4_gemv_f16_m8_n32"
+    name = _GEMM_NAME if base is _GEMM else "int4_gemv_f16_m8_n32_w2"
     with pytest.raises(ValueError, match=message) as error:
         Int4GemmVariant.from_row(name, {**base, **change})
     assert str(error.value).startswith(f"{name}: ")
     assert str(error.value).endswith("; change its row in kernels/variants.bzl")
     assert "\n" not in str(error.value)
+
+
+def test_too_many_threads_are_refused() -> None:
+    with pytest.raises(ValueError, match="threads is 2048, not a multiple of 32 up to 1024"):
+        Int4GemmVariant.from_row("int4_gemv_f16_m8_n32_w64", {**_GEMV, "warps_k": 64})
 
 
 def test_manifest_lists_every_variant_on_every_sm(tables: Tables) -> None:
@@ -117,10 +123,20 @@ def test_variant_that_does_not_fit_is_excluded_with_a_reason(tables: Tables) -> 
 
 
 def test_every_row_count_has_a_variant_on_every_sm(tables: Tables) -> None:
-    """The launcher takes the least tile that holds m: none of them may be excluded anywhere."""
-    assert generate.manifest(tables)["excluded"] == []
-    heights = {variant.tile.tile_m for variant in tables.int4_gemm if variant.tile}
-    assert heights == {8, 16, 32, 64, 128}
+    for sm in tables.sms:
+        tiles = [variant.tile for variant in tables.int4_gemm if not variant.misfit(sm)]
+        assert {tile.tile_m for tile in tiles if tile} == {8, 16, 32, 64, 128}, sm
+
+
+def test_only_the_tallest_pipelines_are_excluded_from_small_sms(tables: Tables) -> None:
+    excluded = {(row["variant"], row["sm"]) for row in generate.manifest(tables)["excluded"]}
+    small = {sm.name for sm in tables.sms if sm.shared_per_block < 128 * 1024}
+    assert {sm for _, sm in excluded} == small
+    assert {name for name, _ in excluded} == {
+        "int4_gemv_f16_m8_n32_w16",
+        "int4_gemv_f16_m16_n32_w16",
+        "int4_gemv_f16_m16_n128_w4",
+    }
 
 
 def test_source_instantiates_the_tile() -> None:
@@ -136,7 +152,7 @@ def test_cpp_tables_hold_the_rows(tables: Tables) -> None:
     assert "{86, 101376, 102400, false}," in text
     assert "{90, 232448, 233472, true}," in text
     assert (
-        '{"int4_gemm_f16_m64_n128_k64_s4", Int4GemmKind::kGemm, 64, 128, 64, 4, 2, 256, 2, 50176},'
+        '{"int4_gemm_f16_m64_n128_k64_s4", Int4GemmKind::kGemm, 64, 128, 64, 4, 1, 128, 4, 50176},'
         in text
     )
     assert '{"int4_combine_f16", Int4GemmKind::kCombine, 0, 0, 0, 0, 0, 256, 4, 0},' in text

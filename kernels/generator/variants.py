@@ -16,7 +16,7 @@ from kernels.generator.facts import (
 )
 
 GROUP_SIZE = 128
-GEMV_ROWS = 8
+GEMV_ROWS = (8, 16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +40,34 @@ class Int4GemmTile:
 
 
 class Gemv(Int4GemmTile):
-    """Weights from global memory to fragments: Int4GemvTile in int4_gemv.cuh."""
+    """Few rows, and a ring of weights for each warp: Int4GemvTile in int4_gemv.cuh."""
 
     header = "int4_gemv"
 
     @property
     def name(self) -> str:
-        return f"int4_gemv_f16_m{self.tile_m}_n{self.tile_n}"
+        return f"int4_gemv_f16_m{self.tile_m}_n{self.tile_n}_w{self.warps_k}"
 
     @property
     def shared_bytes(self) -> int:
+        codes = self.tile_n * self.tile_k // 2
+        scales = self.tile_n * 2
+        rings = self.warps_k * self.stages * (codes + scales)
         padded_n = self.tile_n + 4
-        return self.warps_k * self.tile_m * padded_n * 4
+        sums = 2 * self.warps_k * self.tile_m * padded_n * 4
+        return rings + sums
 
     @property
     def tile_type(self) -> str:
         blocks = self.tile_n // (16 * self.warps_n)
-        return f"Int4GemvTile<{blocks}, {self.warps_n}, {self.warps_k}, {self.stages}>"
+        values = (self.tile_m, blocks, self.warps_n, self.warps_k, self.stages)
+        return f"Int4GemvTile<{', '.join(map(str, values))}>"
 
     def check(self, name: str) -> None:
-        require(self.tile_m == GEMV_ROWS, name, f"tile_m is {self.tile_m}, not {GEMV_ROWS}")
+        rows = " or ".join(map(str, GEMV_ROWS))
+        require(self.tile_m in GEMV_ROWS, name, f"tile_m is {self.tile_m}, not {rows}")
         require(self.tile_k == GROUP_SIZE, name, f"tile_k is {self.tile_k}, not {GROUP_SIZE}")
+        require(self.stages >= 2, name, f"stages is {self.stages}, less than 2")
         require(self.warps_m == 1, name, f"warps_m is {self.warps_m}, not 1")
         require(
             self.tile_n % (16 * self.warps_n) == 0,

@@ -5,23 +5,7 @@
 
 namespace edge_llm::ptx {
 
-// ld.global.nc.L1::no_allocate.v4.u32: 16 bytes that are read once, so they do not evict from L1
-// what is read again. Zeros, and nothing is read, unless `valid`.
-// PTX ISA, "Data movement and conversion instructions: ld.global.nc".
-__device__ __forceinline__ void ld_global_nc_v4_once(uint32_t (&value)[4], const void* global,
-                                                     bool valid) {
-  value[0] = value[1] = value[2] = value[3] = 0;
-  asm volatile(
-      "{\n"
-      ".reg .pred valid;\n"
-      "setp.ne.s32 valid, %5, 0;\n"
-      "@valid ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\n"
-      "}"
-      : "+r"(value[0]), "+r"(value[1]), "+r"(value[2]), "+r"(value[3])
-      : "l"(global), "r"(static_cast<int>(valid)));
-}
-
-// ld.global.nc.v4.u32: 16 bytes that other warps read too. Zeros unless `valid`.
+// ld.global.nc.v4.u32: 16 bytes. Zeros, and nothing is read, unless `valid`.
 // PTX ISA, "Data movement and conversion instructions: ld.global.nc".
 __device__ __forceinline__ void ld_global_nc_v4(uint32_t (&value)[4], const void* global,
                                                 bool valid) {

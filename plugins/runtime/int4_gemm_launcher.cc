@@ -25,9 +25,6 @@ int64_t min_split_k(const Int4GemmVariant& variant) {
 // More splits read and write more partial sums than the k range holds weights.
 constexpr int64_t kMaxSplits = 16;
 
-// What the driver keeps of the shared memory for each resident CTA.
-constexpr int64_t kReservedSharedBytes = 1024;
-
 constexpr int64_t kMaxGridX = std::numeric_limits<int32_t>::max();
 // Indices of rows and of k are 32 bits in the kernels, with room for a tile past the end.
 constexpr int64_t kMaxRows = int64_t{1} << 30;
@@ -49,10 +46,17 @@ bool serves_rows(const Int4GemmVariant& variant, int64_t m) {
   return variant.kind == Int4GemmKind::kGemm;
 }
 
-// Upper limit of the splits, apart from the device.
+// Upper limit of the splits, on any device.
 int64_t max_splits(const Int4GemmVariant& variant, const Int4GemmProblem& problem) {
   return std::max<int64_t>(1, std::min({kMaxSplits, problem.k / min_split_k(variant),
                                         kMaxSplitCtas / tiles(variant, problem)}));
+}
+
+// That on a device: the CTAs of a GEMV share many tiles evenly without splits.
+int64_t max_splits(const Int4GemmVariant& variant, const Int4GemmProblem& problem,
+                   const DeviceFacts& device) {
+  const bool many = tiles(variant, problem) >= device.sm_count;
+  return variant.kind == Int4GemmKind::kGemv && many ? 1 : max_splits(variant, problem);
 }
 
 int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
@@ -60,11 +64,16 @@ int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
   return splits * problem.m * problem.n * static_cast<int64_t>(sizeof(float));
 }
 
-// CTAs that run at the same time.
-int64_t resident_ctas(const Int4GemmVariant& variant, const DeviceFacts& device) {
-  const int64_t by_shared =
-      sm_facts(device.sm).shared_per_sm / (variant.shared_bytes + kReservedSharedBytes);
-  return device.sm_count * std::min<int64_t>(variant.ctas_per_sm, by_shared);
+// CTAs of one split. Those of a GEMV stay: not more of them than run at the same time.
+int64_t grid_ctas(const Int4GemmVariant& variant, int64_t tiles, int64_t splits, int64_t resident) {
+  if (variant.kind == Int4GemmKind::kGemm) return tiles;
+  return std::min(tiles, std::max<int64_t>(1, resident / splits));
+}
+
+// A GEMV reads x through L1, which is what shared memory leaves: it takes no more than it needs.
+int64_t shared_bytes(const Int4GemmVariant& variant, int64_t ctas, const DeviceFacts& device) {
+  if (variant.kind == Int4GemmKind::kGemv) return variant.shared_bytes;
+  return spread_shared_bytes(variant.shared_bytes, ctas, device);
 }
 
 // Steps of one CTA, one after the other: the warps of a GEMV along k take one each.
@@ -103,8 +112,8 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
     const int64_t tile_count = tiles(variant, problem);
     if (tile_count > kMaxGridX) continue;
     const LaunchCosts& costs = launch_costs(variant.name, device.sm);
-    const int64_t resident = resident_ctas(variant, device);
-    for (int64_t splits = 1; splits <= max_splits(variant, problem); ++splits) {
+    const int64_t resident = resident_ctas_per_sm(variant, device.sm) * device.sm_count;
+    for (int64_t splits = 1; splits <= max_splits(variant, problem, device); ++splits) {
       const int64_t bytes = partial_bytes(splits, problem);
       const LaunchWork work{tile_count * splits, steps(variant, problem.k, splits), resident,
                             bytes / static_cast<int64_t>(sizeof(float))};
@@ -112,7 +121,7 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
       if (us >= least_us) continue;
       least_us = us;
       plan.variant = &variant;
-      plan.tiles = tile_count;
+      plan.ctas = grid_ctas(variant, tile_count, splits, resident);
       plan.splits = static_cast<int>(splits);
       plan.workspace_bytes = bytes;
     }
@@ -122,6 +131,7 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
          " (", facts.shared_per_block, " bytes of shared memory) with ", kMaxGridX,
          " tiles; split the rows over several calls");
   }
+  plan.shared_bytes = shared_bytes(*plan.variant, plan.ctas * plan.splits, device);
   plan.order = launch_order(device.sm);
   return plan;
 }
@@ -147,7 +157,8 @@ std::vector<KernelRequest> int4_gemm_kernels(int sm) {
   const SmFacts facts = sm_facts(sm);
   std::vector<KernelRequest> requests;
   for (const Int4GemmVariant& variant : kInt4GemmVariants) {
-    if (fits(variant, facts)) requests.push_back({variant.name, variant.shared_bytes});
+    // Plans may ask for all of it.
+    if (fits(variant, facts)) requests.push_back({variant.name, facts.shared_per_block});
   }
   return requests;
 }
@@ -157,13 +168,13 @@ void launch_int4_gemm(const CudaDriver& driver, const KernelSet& kernels, const 
   if (plan.variant == nullptr) return;
   params.splits = plan.splits;
   params.partials = plan.splits > 1 ? static_cast<float*>(workspace) : nullptr;
-  launch_variant(driver, kernels, *plan.variant, {plan.tiles, plan.splits}, params, plan.order,
-                 stream);
+  launch_variant(driver, kernels, *plan.variant, {plan.ctas, plan.splits}, plan.shared_bytes, params,
+                 plan.order, stream);
   if (plan.splits == 1) return;
   const Int4GemmVariant& combine = combine_variant();
   const int64_t quads = int64_t{params.m} * params.n / 4;  // one per thread
-  launch_variant(driver, kernels, combine, {ceil_div(quads, combine.threads)}, params, plan.order,
-                 stream);
+  launch_variant(driver, kernels, combine, {ceil_div(quads, combine.threads)}, combine.shared_bytes,
+                 params, plan.order, stream);
 }
 
 }  // namespace edge_llm

@@ -57,16 +57,45 @@ TEST(EmptyProblemLaunchesNothing) {
   EXPECT_EQ(plan.workspace_bytes, 0);
 }
 
-TEST(TilesCoverTheOutput) {
+TEST(CtasCoverTheOutput) {
   sweep([](const Int4GemmProblem& problem, const DeviceFacts& device, const Int4GemmPlan& plan) {
     const Int4GemmVariant& variant = *plan.variant;
     const int64_t tiles_m = (problem.m + variant.tile_m - 1) / variant.tile_m;
     const int64_t tiles_n = (problem.n + variant.tile_n - 1) / variant.tile_n;
-    expect(plan.tiles == tiles_m * tiles_n, "tiles", problem, device);
-    expect(plan.tiles <= 2147483647, "gridDim.x", problem, device);
-    expect(variant.kind != Int4GemmKind::kGemv || problem.m <= variant.tile_m,
-           "GEMV has one row of tiles", problem, device);
+    expect(plan.ctas <= 2147483647, "gridDim.x", problem, device);
+    if (variant.kind == Int4GemmKind::kGemm) {
+      expect(plan.ctas == tiles_m * tiles_n, "a CTA for each tile", problem, device);
+      return;
+    }
+    expect(tiles_m == 1, "GEMV has one row of tiles", problem, device);
+    expect(plan.ctas >= 1 && plan.ctas <= tiles_n, "no CTA without a tile", problem, device);
+    const int64_t resident = variant.ctas_per_sm * int64_t{device.sm_count};
+    expect(plan.ctas == 1 || plan.ctas * plan.splits <= resident, "CTAs stay", problem, device);
   });
+}
+
+TEST(CtasAreSpreadEvenly) {
+  sweep([](const Int4GemmProblem& problem, const DeviceFacts& device, const Int4GemmPlan& plan) {
+    const SmFacts facts = sm_facts(device.sm);
+    expect(plan.shared_bytes >= plan.variant->shared_bytes, "its own memory", problem, device);
+    expect(plan.shared_bytes <= facts.shared_per_block, "the limit of a CTA", problem, device);
+    if (plan.variant->kind == Int4GemmKind::kGemv) {
+      expect(plan.shared_bytes == plan.variant->shared_bytes, "L1 for x", problem, device);
+      return;
+    }
+    const int64_t held = facts.shared_per_sm / (plan.shared_bytes + kReservedSharedBytes);
+    const int64_t share = ceil_div(plan.ctas * plan.splits, device.sm_count);
+    const int64_t most = facts.shared_per_sm / (plan.variant->shared_bytes + kReservedSharedBytes);
+    expect(held >= std::min(share, most), "room for the share", problem, device);
+    const bool limited = facts.shared_per_block < facts.shared_per_sm / share;
+    expect(held <= std::max<int64_t>(share, limited ? 2 : 1), "no more", problem, device);
+  });
+}
+
+TEST(CtasOfAGemvShareManyTiles) {
+  const Int4GemmPlan plan = plan_int4_gemm({1, 151936, 1024}, {90, 132});
+  EXPECT_TRUE(plan.ctas * plan.variant->tile_n < 151936);
+  EXPECT_EQ(plan.ctas, plan.variant->ctas_per_sm * 132);
 }
 
 TEST(EverySplitHasWork) {
@@ -118,21 +147,21 @@ TEST(WorkspaceBoundStaysSmall) {
 }
 
 TEST(SplitsAreUsedWhereTilesAreFew) {
-  // At most 64 tiles leave half of 132 multiprocessors idle.
-  EXPECT_TRUE(plan_int4_gemm({16, 4096, 4096}, {90, 132}).splits > 1);
+  // 32 tiles leave three quarters of 132 multiprocessors idle.
+  EXPECT_TRUE(plan_int4_gemm({64, 4096, 4096}, {90, 132}).splits > 1);
   // The same on 16 multiprocessors fills them without.
-  EXPECT_EQ(plan_int4_gemm({16, 4096, 4096}, {87, 16}).splits, 1);
+  EXPECT_EQ(plan_int4_gemm({64, 4096, 4096}, {87, 16}).splits, 1);
 }
 
-TEST(TallestTileServesTheRest) {
+TEST(TallTilesServeManyRows) {
   EXPECT_EQ(plan_int4_gemm({8, 4096, 4096}, {90, 132}).variant->tile_m, 8);
   EXPECT_EQ(plan_int4_gemm({9, 4096, 4096}, {90, 132}).variant->tile_m, 16);
   EXPECT_EQ(plan_int4_gemm({33, 4096, 4096}, {90, 132}).variant->tile_m, 64);
-  EXPECT_EQ(plan_int4_gemm({100000, 4096, 4096}, {90, 132}).variant->tile_m, 128);
+  EXPECT_TRUE(plan_int4_gemm({100000, 4096, 4096}, {90, 132}).variant->tile_m >= 64);
 }
 
 TEST(WideOutputsTakeWideTiles) {
-  EXPECT_EQ(plan_int4_gemm({1, 576, 576}, {90, 132}).variant->tile_n, 16);
+  EXPECT_EQ(plan_int4_gemm({1, 576, 576}, {90, 132}).variant->tile_n, 32);
   EXPECT_EQ(plan_int4_gemm({1, 151936, 1024}, {90, 132}).variant->tile_n, 64);
 }
 

@@ -17,6 +17,13 @@ SmFacts sm_facts(int sm) {
   return least;
 }
 
+int64_t spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFacts& device) {
+  const SmFacts facts = sm_facts(device.sm);
+  const int64_t share = ceil_div(ctas, device.sm_count);
+  const int64_t spread = facts.shared_per_sm / share - kReservedSharedBytes;
+  return std::max(shared_bytes, std::min(spread, facts.shared_per_block));
+}
+
 LaunchOrder launch_order(int sm) {
   return sm_facts(sm).dependent_launch ? LaunchOrder::kWaitsItself : LaunchOrder::kAfterPrevious;
 }

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# What the driver keeps of the shared memory for each resident CTA.
-_RESERVED_SHARED_BYTES = 1024
+from tools.bench import residency
 
 COSTS = ("launch", "cta", "step", "wait", "partial")
 
@@ -73,8 +72,7 @@ def work(
 ) -> list[float]:
     """What a launch has of each of COSTS."""
     tile = variant["tile"]
-    by_shared = sm["shared_per_sm"] // (variant["shared_bytes"] + _RESERVED_SHARED_BYTES)
-    resident = min(variant["ctas_per_sm"], by_shared)
+    resident = residency.ctas_per_sm(variant, sm)
     # The warps of a GEMV take a step each, those of a GEMM take one together.
     step = tile["tile_k"] * (tile["warps_k"] if variant["kind"] == "gemv" else 1)
     steps = _ceil_div(_ceil_div(row.k, step), row.splits)
@@ -100,13 +98,17 @@ def fit(
 
 
 def _solve(parts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The x >= 0 with the least |parts x - 1|: with few unknowns, every set of zeros is tried."""
+    """The x >= 0 with the least |parts x - 1|: with few unknowns, every set of zeros is tried.
+
+    Of several as good the one with the most zeros: where a multiprocessor runs one CTA, say, what
+    it computes and what it waits for cannot be told apart.
+    """
     best, least = np.zeros(parts.shape[1]), np.inf
     for count in range(1, parts.shape[1] + 1):
         for used in map(list, itertools.combinations(range(parts.shape[1]), count)):
             x = np.linalg.lstsq(parts[:, used], np.ones(len(parts)), rcond=None)[0]
             error = np.sum((parts[:, used] @ x - 1) ** 2)
-            if (x >= 0).all() and error < least:
+            if (x >= 0).all() and error < least * (1 - 1e-9):
                 best, least = np.zeros(parts.shape[1]), error
                 best[used] = x
     return best

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from tools.bench import residency
 from tools.bench.cases import AttentionCase, Int4Case
 from tools.ptx_emulator.cuda_driver import CudaDriver
 
@@ -57,7 +58,7 @@ class Images:
         }
         if not self.variants:
             raise ValueError(f"--images is {folder}: it has no *_sm{sm}.{suffix}")
-        self.has_dependent_launch: bool = manifest["sms"][str(sm)]["dependent_launch"]
+        self.sm_facts: dict[str, Any] = manifest["sms"][str(sm)]
 
     def read(self, name: str) -> bytes:
         return self._path(name).read_bytes()
@@ -82,8 +83,11 @@ class Images:
 class Launcher:
     """Launches variants on a stream of the current CUDA context, as the library's launchers do."""
 
-    def __init__(self, driver: CudaDriver, images: Images, ordinal: int = 0) -> None:
+    def __init__(
+        self, driver: CudaDriver, images: Images, sm_count: int, ordinal: int = 0
+    ) -> None:
         self.images = images
+        self.sm_count = sm_count
         self._driver = driver
         self._ordinal = ordinal
         self._kernels: dict[str, tuple[ctypes.c_void_p, bytes]] = {}
@@ -97,6 +101,7 @@ class Launcher:
         grid: Sequence[int],
         params: bytes,
         stream: int,
+        shared_bytes: int | None = None,
     ) -> None:
         """Launches one kernel, before the one in front of it has ended where the SM can.
 
@@ -105,17 +110,26 @@ class Launcher:
           grid: CTAs in x, y, z; missing ones are 1.
           params: its params struct.
           stream: a CUstream.
+          shared_bytes: dynamic shared memory of a CTA; by default the variant's.
         """
         kernel, _ = self._kernels.get(variant["name"]) or self._load(variant["name"])
+        shared_bytes = variant["shared_bytes"] if shared_bytes is None else shared_bytes
+        self._driver.call(
+            "cuKernelSetAttribute",
+            ctypes.c_int(_MAX_DYNAMIC_SHARED_BYTES),
+            ctypes.c_int(shared_bytes),
+            kernel,
+            ctypes.c_int(self._ordinal),
+        )
         buffer = ctypes.create_string_buffer(params, len(params))
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
         config = _LaunchConfig(
             (*grid, 1, 1)[:3],
             (variant["threads"], 1, 1),
-            variant["shared_bytes"],
+            shared_bytes,
             stream,
             self._overlap,
-            int(self.images.has_dependent_launch),
+            int(self.images.sm_facts["dependent_launch"]),
         )
         self._driver.call("cuLaunchKernelEx", ctypes.byref(config), kernel, arguments, None)
 
@@ -126,13 +140,6 @@ class Launcher:
         self._driver.call("cuLibraryLoadData", ctypes.byref(library), image, *no_options)
         symbol = self.images.symbol(name).encode()
         self._driver.call("cuLibraryGetKernel", ctypes.byref(kernel), library, symbol)
-        self._driver.call(
-            "cuKernelSetAttribute",
-            ctypes.c_int(_MAX_DYNAMIC_SHARED_BYTES),
-            ctypes.c_int(self.images.variants[name]["shared_bytes"]),
-            kernel,
-            ctypes.c_int(self._ordinal),
-        )
         self._kernels[name] = kernel, image  # the driver may read the image later
         return self._kernels[name]
 
@@ -155,10 +162,16 @@ def int4_gemm(
       pointers: x, weights, scales, y, partials f32 [splits, m, n], as in Int4GemmParams.
       stream: a CUstream.
     """
-    tile = variant["tile"]
-    tiles = _ceil_div(case.m, tile["tile_m"]) * _ceil_div(case.n, tile["tile_n"])
+    tile, facts = variant["tile"], launcher.images.sm_facts
+    ctas = _ceil_div(case.m, tile["tile_m"]) * _ceil_div(case.n, tile["tile_n"])
+    shared = variant["shared_bytes"]
+    if variant["kind"] == "gemv":  # its CTAs stay, and share the tiles
+        resident = residency.ctas_per_sm(variant, facts) * launcher.sm_count
+        ctas = min(ctas, max(1, resident // splits))
+    else:
+        shared = residency.spread_shared_bytes(variant, facts, ctas * splits, launcher.sm_count)
     params = struct.pack("<5Q4i", *pointers, case.m, case.n, case.k, splits)  # Int4GemmParams
-    launcher.launch(variant, (tiles, splits), params, stream)
+    launcher.launch(variant, (ctas, splits), params, stream, shared)
     if splits > 1:
         combine = launcher.images.only("int4_gemm", "combine")
         ctas = _ceil_div(case.m * case.n, 4 * combine["threads"])

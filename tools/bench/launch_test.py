@@ -53,7 +53,7 @@ class Run:
 
     def __init__(self, images: launch.Images, emulator: PtxEmulator, context: Context) -> None:
         self.emulator = emulator
-        self.launcher = launch.Launcher(emulator, images, context.device)
+        self.launcher = launch.Launcher(emulator, images, sm_count=1, ordinal=context.device)
         self._context = context
 
     def upload(self, *arrays: np.ndarray) -> list[int]:
@@ -83,10 +83,12 @@ def may_start_early(images) -> bool:
 @pytest.mark.parametrize("splits", [1, 3])
 def test_gemm_computes_with_a_given_number_of_splits(run, images, may_start_early, splits):
     (variant,) = [
-        found for found in images.of("int4_gemm", "gemv") if found["tile"]["tile_n"] == 16
+        found
+        for found in images.of("int4_gemm", "gemv")
+        if found["name"] == "int4_gemv_f16_m8_n32_w8"
     ]
     rng = np.random.default_rng(splits)
-    case = Int4Case(n=32, k=8 * 128 * splits, m=3)
+    case = Int4Case(n=160, k=8 * 128 * splits, m=3)  # five tiles for at most two CTAs
     x = rng.standard_normal((case.m, case.k)).astype(np.float16)
     packed = quantization.pack(rng.integers(-8, 8, (case.n, case.k)))
     scales = rng.uniform(0.01, 0.1, (case.k // 128, case.n)).astype(np.float16)

@@ -57,6 +57,8 @@ class Int4Tuner:
             tiles = rows * -(-case.n // tile["tile_n"])
             steps = -(-case.k // (tile["tile_k"] * tile["warps_k"]))
             most = min(steps, _MOST_CTAS_PER_SM * sm_count // tiles)
+            if variant["kind"] == "gemv" and tiles >= sm_count:
+                most = 1  # its CTAs share the tiles evenly without
             found += [Candidate(variant, splits) for splits in SPLITS if splits <= max(1, most)]
         return found
 

@@ -79,7 +79,9 @@ def main(description: str, tuner: Tuner) -> int:
     machine = machines.open_machine(args.device, args.sm, timing.QUICK)
     images = launch.Images(args.images, machine.host_device.sm, "cubin" if on_gpu else "ptx")
     driver = CudaDriver(machine.driver_path)
-    launcher = launch.Launcher(driver, images, machine.host_device.ordinal)
+    launcher = launch.Launcher(
+        driver, images, machine.host_device.sm_count, machine.host_device.ordinal
+    )
     selected = cases.select(tuner.cases() if on_gpu else cases.TINY_CASES[tuner.family], args.only)
 
     def contenders(

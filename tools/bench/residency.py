@@ -1,0 +1,36 @@
+"""How many CTAs run at the same time, as the library's launchers count and spread them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# What the driver keeps of the shared memory for each resident CTA.
+_RESERVED_SHARED_BYTES = 1024
+
+
+def ctas_per_sm(variant: Mapping[str, Any], sm: Mapping[str, Any]) -> int:
+    """Resident CTAs of one multiprocessor.
+
+    Args:
+      variant: its row of the manifest.
+      sm: the row of the SM in the manifest.
+    """
+    by_shared = sm["shared_per_sm"] // (variant["shared_bytes"] + _RESERVED_SHARED_BYTES)
+    return min(variant["ctas_per_sm"], by_shared)
+
+
+def spread_shared_bytes(
+    variant: Mapping[str, Any], sm: Mapping[str, Any], ctas: int, sm_count: int
+) -> int:
+    """Dynamic shared memory of a CTA with which no multiprocessor takes more than its share.
+
+    Args:
+      variant: its row of the manifest.
+      sm: the row of the SM in the manifest.
+      ctas: of the whole grid.
+      sm_count: multiprocessors of the GPU.
+    """
+    share = -(-ctas // sm_count)
+    spread = sm["shared_per_sm"] // share - _RESERVED_SHARED_BYTES
+    return max(variant["shared_bytes"], min(spread, sm["shared_per_block"]))
