@@ -14,8 +14,8 @@
 // to fragments with no shuffle and no move. The codes are exact in FP16 and the scale is applied to
 // the FP32 sum of a group, so nothing is rounded but sums, and y.
 //
-// CTAs stay, and take one tile of n after the other. Weights flow through rings in shared memory, one
-// of each warp, that do not run dry from one tile to the next and need no registers for what is
+// CTAs stay, and take one tile of n after the other. Weights flow through rings in shared memory,
+// one of each warp, that do not run dry from one tile to the next and need no registers for what is
 // under way.
 //
 // kWarpsK warps of a CTA take the groups of its k range in turns, and their sums are added in warp
@@ -111,8 +111,8 @@ template <class Tile>
 class Int4GemvRing {
  public:
   __device__ __forceinline__ Int4GemvRing(const Int4GemmParams& params,
-                                          const Int4GemvWork<Tile>& work,
-                                          const Int4GemvLane& place, uint32_t ring)
+                                          const Int4GemvWork<Tile>& work, const Int4GemvLane& place,
+                                          uint32_t ring)
       : params_(params), work_(work), place_(place), ring_(ring), tile_(blockIdx.x) {}
 
   // Starts the first loads; from then on each pop() starts another.
@@ -245,8 +245,7 @@ __device__ __forceinline__ void multiply_group(uint32_t stage, const Int4GemvLan
   for (int block = 0; block < Tile::kBlocks; ++block) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      words[block][half] =
-          ptx::ld_shared_v4(codes + (16 * block + 8 * half) * (kGroupSize / 2));
+      words[block][half] = ptx::ld_shared_v4(codes + (16 * block + 8 * half) * (kGroupSize / 2));
     }
   }
   Int4GemvSums<Tile> products = {};

@@ -215,6 +215,4 @@ def test_shared_memory_without_bank_conflicts(kernel: int4_harness.Int4Kernel, r
     kernel.multiply(x, int4_reference.pack(codes), scales)
     stats = emulator().take_stats()
     phases, wavefronts = stats["shared_phases"], stats["shared_wavefronts"]
-    assert 0 < phases == wavefronts, (
-        f"{wavefronts} wavefronts for {phases} phases; rerun: {rerun}"
-    )
+    assert 0 < phases == wavefronts, f"{wavefronts} wavefronts for {phases} phases; rerun: {rerun}"

@@ -252,7 +252,8 @@ void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const 
                                  params.num_q_heads, params.num_kv_heads, params.head_size,
                                  params.capacity};
   const auto launch = [&](const AttentionVariant& variant, const Grid& grid) {
-    launch_variant(driver, kernels, variant, grid, variant.shared_bytes, params, plan.order, stream);
+    launch_variant(driver, kernels, variant, grid, variant.shared_bytes, params, plan.order,
+                   stream);
   };
   if (plan.variant->kind == AttentionKind::kPrefill) {
     const AttentionVariant& append = untiled_variant(AttentionKind::kAppend);

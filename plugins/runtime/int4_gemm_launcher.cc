@@ -168,8 +168,8 @@ void launch_int4_gemm(const CudaDriver& driver, const KernelSet& kernels, const 
   if (plan.variant == nullptr) return;
   params.splits = plan.splits;
   params.partials = plan.splits > 1 ? static_cast<float*>(workspace) : nullptr;
-  launch_variant(driver, kernels, *plan.variant, {plan.ctas, plan.splits}, plan.shared_bytes, params,
-                 plan.order, stream);
+  launch_variant(driver, kernels, *plan.variant, {plan.ctas, plan.splits}, plan.shared_bytes,
+                 params, plan.order, stream);
   if (plan.splits == 1) return;
   const Int4GemmVariant& combine = combine_variant();
   const int64_t quads = int64_t{params.m} * params.n / 4;  // one per thread

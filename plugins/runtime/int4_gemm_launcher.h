@@ -26,7 +26,8 @@ struct Int4GemmPlan {
   const Int4GemmVariant* variant = nullptr;  // null when m == 0: nothing to launch
   int64_t ctas = 0;                          // gridDim.x: one for each tile, or sharing the tiles
   int splits = 1;                            // gridDim.y; more than 1: the combine kernel follows
-  int64_t shared_bytes = 0;  // dynamic shared memory of a CTA: the variant's, or more to spread them
+  int64_t shared_bytes =
+      0;  // dynamic shared memory of a CTA: the variant's, or more to spread them
   LaunchOrder order = LaunchOrder::kAfterPrevious;
   int64_t workspace_bytes = 0;  // partial sums, f32 [splits, m, n]; 0 without splits
 };

@@ -27,7 +27,8 @@ SmFacts sm_facts(int sm);
 // CTAs of a variant that one multiprocessor runs at the same time, by registers and shared memory.
 template <typename Variant>
 int64_t resident_ctas_per_sm(const Variant& variant, int sm) {
-  const int64_t by_shared = sm_facts(sm).shared_per_sm / (variant.shared_bytes + kReservedSharedBytes);
+  const int64_t by_shared =
+      sm_facts(sm).shared_per_sm / (variant.shared_bytes + kReservedSharedBytes);
   return by_shared < variant.ctas_per_sm ? by_shared : variant.ctas_per_sm;
 }
 

@@ -83,9 +83,7 @@ class Images:
 class Launcher:
     """Launches variants on a stream of the current CUDA context, as the library's launchers do."""
 
-    def __init__(
-        self, driver: CudaDriver, images: Images, sm_count: int, ordinal: int = 0
-    ) -> None:
+    def __init__(self, driver: CudaDriver, images: Images, sm_count: int, ordinal: int = 0) -> None:
         self.images = images
         self.sm_count = sm_count
         self._driver = driver
