@@ -8,6 +8,7 @@
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/half2.cuh"
+#include "kernels/ptx/prefetch.cuh"
 
 namespace edge_llm {
 
@@ -38,8 +39,7 @@ __device__ __forceinline__ uint4 turned_global_chunk(const char* head, const flo
 // Grid: (chunks of K and V of a row / threads, batch). Chunks of a token are neighbours, so that
 // its heads find its angles in L1.
 __device__ __forceinline__ void attention_append(const AttentionParams& params) {
-  ptx::griddepcontrol_wait();
-  ptx::griddepcontrol_launch_dependents();
+  constexpr int kLineChunks = 8;  // of 128 bytes
   const int head_chunks = params.head_size / kChunkValues;
   const int heads = 2 * params.num_kv_heads;  // K heads, then V heads
   const unsigned item = blockIdx.x * blockDim.x + threadIdx.x;
@@ -48,10 +48,17 @@ __device__ __forceinline__ void attention_append(const AttentionParams& params) 
   const int head = in_token / head_chunks;
   const int chunk = in_token - head * head_chunks;
 
+  if (token >= params.q_len) return;
+  const char* source = packed_head(params, blockIdx.y, token, params.num_q_heads + head);
+  if (ptx::kDependentLaunch && chunk % kLineChunks == 0) {
+    ptx::prefetch_l2(source + chunk * kChunkValues * 2);
+  }
+  ptx::griddepcontrol_wait();
+  // Only now: the prefill kernel reads the packed QKV before it waits for this one.
+  ptx::griddepcontrol_launch_dependents();
   const AttentionRow row = attention_row(params, blockIdx.y);
   if (token >= row.tokens) return;
   const int slot = row.first_slot + token;  // and position
-  const char* source = packed_head(params, row.batch, token, params.num_q_heads + head);
   const int k_or_v = head >= params.num_kv_heads;
   const uint4 values = k_or_v ? reinterpret_cast<const uint4*>(source)[chunk]
                               : turned_global_chunk(source, rope_angles(params, row.batch, slot),
