@@ -11,10 +11,10 @@
 namespace edge_llm {
 
 // Turns the heads [first_row, last_row), at most kRows, by all threads together. angles_of(row) are
-// the angles of a head, null for one that stays as it is. The angles are on their way before ready()
-// returns, which waits until the heads are there for all threads; what is turned is there for all
-// after the next barrier. A thread has the angles of up to kMostInFlight chunks in flight, in 16
-// registers each.
+// the angles of a head, null for one that stays as it is. The angles are on their way before
+// ready() returns, which waits until the heads are there for all threads; what is turned is there
+// for all after the next barrier. A thread has the angles of up to kMostInFlight chunks in flight,
+// in 16 registers each.
 template <class Tile, int kRows, int kMostInFlight, class AnglesOf, class Ready>
 __device__ __forceinline__ void turn_heads(uint32_t heads, int first_row, int last_row,
                                            int rotary_size, const AnglesOf& angles_of,

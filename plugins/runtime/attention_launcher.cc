@@ -21,6 +21,10 @@ namespace {
 constexpr int64_t kPrefillQuarters = 8;
 constexpr int64_t kChunkQuarters = 6;
 
+// Threads of the variants that have a multiprocessor for themselves. Where there are no more CTAs
+// than that, their eight warps beat four: warps that share the KV range halve the way.
+constexpr int kWideThreads = 256;
+
 // Slots that a split of a full cache has at least, so that filling the pipeline and merging the
 // partial results stay small beside the work: a tile of a chunk leaves more of these.
 constexpr int64_t kMinDecodeSplitSlots = 64;
@@ -35,8 +39,8 @@ constexpr int64_t kMaxTreeTokens = 128;  // bits of a row of the mask in the dec
 constexpr int64_t kMaxGroup = 16;        // Q heads of a KV head
 constexpr int64_t kMaxGridYZ = 65535;
 constexpr int64_t kMaxTokens = int64_t{1} << 22;  // 32-bit indices in the kernels, with room
-constexpr int64_t kMaxAppendChunks = std::numeric_limits<int32_t>::max();
-constexpr int64_t kChunkValues = 8;  // of a thread of the append kernel
+constexpr int64_t kMaxAppendItems = std::numeric_limits<int32_t>::max();
+constexpr int64_t kAppendValues = 16;  // of a thread of the append kernel
 
 const AttentionVariant& untiled_variant(AttentionKind kind) {
   return *std::find_if(std::begin(kAttentionVariants), std::end(kAttentionVariants),
@@ -68,8 +72,8 @@ int64_t group(const AttentionProblem& problem) {
   return problem.num_q_heads / problem.num_kv_heads;
 }
 
-int64_t append_chunks(const AttentionProblem& problem) {
-  return problem.q_len * 2 * problem.num_kv_heads * problem.head_size / kChunkValues;
+int64_t append_items(const AttentionProblem& problem) {
+  return problem.q_len * 2 * problem.num_kv_heads * problem.head_size / kAppendValues;
 }
 
 void check_problem(const AttentionProblem& problem) {
@@ -83,7 +87,7 @@ void check_problem(const AttentionProblem& problem) {
   check_range("batch", problem.batch, 0, kMaxGridYZ);
   check_range("q_len", problem.q_len, 0, kMaxTokens);
   check_range("capacity", problem.capacity, 0, kMaxTokens);
-  if (append_chunks(problem) > kMaxAppendChunks) {
+  if (append_items(problem) > kMaxAppendItems) {
     fail("q_len is ", problem.q_len, " with ", problem.num_kv_heads, " KV heads of ",
          problem.head_size, "; split the prompt into chunks");
   }
@@ -149,17 +153,23 @@ int splits_of(const AttentionVariant& variant, const AttentionProblem& problem,
   return splits_of(variant, problem, most / unsplit_ctas(variant, problem));
 }
 
-// Whether `variant`, with as many rows as `best`, is the better one: that with more warps, as long
-// as all CTAs run at the same time without splits.
-bool has_better_warps(const AttentionVariant& variant, const AttentionVariant& best,
-                      const AttentionProblem& problem, const DeviceFacts& device) {
-  const AttentionVariant& wide = variant.threads > best.threads ? variant : best;
-  const bool fits = unsplit_ctas(wide, problem) <= resident_ctas(wide, device);
-  return fits == (&variant == &wide);
+bool is_wide(const AttentionVariant& variant) { return variant.threads >= kWideThreads; }
+
+// The wide variant of a kind and head size with up to `rows` rows whose CTAs all run at the same
+// time without splits, or null.
+const AttentionVariant* wide_variant(AttentionKind kind, int64_t rows,
+                                     const AttentionProblem& problem, const DeviceFacts& device) {
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (serves(variant, kind, problem.head_size) && is_wide(variant) && variant.tile_q <= rows &&
+        unsplit_ctas(variant, problem) <= resident_ctas(variant, device)) {
+      return &variant;
+    }
+  }
+  return nullptr;
 }
 
 // The prefill variant with the most rows, which reads K and V least often, whose CTAs fill the
-// device, else the one with the least.
+// device. Where none does: a wide one, else the one with the least rows.
 const AttentionVariant& prefill_variant(const AttentionProblem& problem,
                                         const DeviceFacts& device) {
   const int64_t quarters =
@@ -170,31 +180,30 @@ const AttentionVariant& prefill_variant(const AttentionProblem& problem,
   };
   const AttentionVariant* best = nullptr;
   for (const AttentionVariant& variant : kAttentionVariants) {
-    if (!serves(variant, AttentionKind::kPrefill, problem.head_size)) continue;
-    const bool better = best == nullptr || (variant.tile_q == best->tile_q
-                                                ? has_better_warps(variant, *best, problem, device)
-                                            : variant.tile_q > best->tile_q ? fills(variant)
-                                                                            : !fills(*best));
-    if (better) best = &variant;
+    if (!serves(variant, AttentionKind::kPrefill, problem.head_size) || is_wide(variant)) continue;
+    const bool taller = best != nullptr && variant.tile_q > best->tile_q;
+    if (best == nullptr || (taller ? fills(variant) : !fills(*best))) best = &variant;
   }
-  return *best;
+  if (fills(*best)) return *best;
+  const auto* wide = wide_variant(AttentionKind::kPrefill, problem.q_len, problem, device);
+  return wide == nullptr ? *best : *wide;
 }
 
 // The decode variant with the least rows that hold those of one KV head, else the most rows: these
-// read K and V least often.
+// read K and V least often. Of two with the same rows the wide one, if it fits.
 const AttentionVariant& decode_variant(const AttentionProblem& problem, const DeviceFacts& device) {
   const int64_t rows = decode_rows(problem);
   const AttentionVariant* best = nullptr;
   for (const AttentionVariant& variant : kAttentionVariants) {
-    if (!serves(variant, AttentionKind::kDecode, problem.head_size)) continue;
+    if (!serves(variant, AttentionKind::kDecode, problem.head_size) || is_wide(variant)) continue;
     const bool better =
         best == nullptr ||
-        (variant.tile_q == best->tile_q ? has_better_warps(variant, *best, problem, device)
-         : best->tile_q < rows          ? variant.tile_q > best->tile_q
-                                        : variant.tile_q >= rows && variant.tile_q < best->tile_q);
+        (best->tile_q < rows ? variant.tile_q > best->tile_q
+                             : variant.tile_q >= rows && variant.tile_q < best->tile_q);
     if (better) best = &variant;
   }
-  return *best;
+  const auto* wide = wide_variant(AttentionKind::kDecode, best->tile_q, problem, device);
+  return wide == nullptr ? *best : *wide;
 }
 
 int64_t output_heads(const AttentionProblem& problem) {
@@ -295,7 +304,7 @@ void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const 
   };
   if (plan.variant->kind == AttentionKind::kPrefill) {
     const AttentionVariant& append = untiled_variant(AttentionKind::kAppend);
-    launch(append, {ceil_div(append_chunks(problem), append.threads), problem.batch});
+    launch(append, {ceil_div(append_items(problem), append.threads), problem.batch});
     launch(*plan.variant, {problem.num_q_heads * plan.splits, plan.row_tiles, problem.batch});
   } else {
     launch(*plan.variant, {plan.row_tiles * problem.num_kv_heads, plan.splits, problem.batch});
