@@ -57,21 +57,25 @@ INT4_GEMM_VARIANTS = {
 #                split KV range)
 #   head_size    of a tile; append and combine serve all
 #   blocks_m     m16 blocks of rows of one warp: two read K and V half as often, where registers do
-#   warps_m/kv   warps of one CTA along the rows and along the KV range
+#   warps_m/kv   warps of one CTA along the rows and along the KV range: where few CTAs share the
+#                GPU, eight warps (w8) use a multiprocessor of their own
 #   tile_kv      slots of one step
 #   stages       steps in flight in shared memory
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
 # Left out: decode tiles of 64 rows for the head sizes of models without published draft heads
-# (32, 80, 96, 256), whose trees take more tiles of 16 rows, and prefill tiles of 64 rows for the
+# (32, 80, 96, 256), whose trees take more tiles of 16 rows, and prefill tiles of 32 and 64 rows for the
 # rarer head sizes (32, 80, 96), where short prompts gain from them; each adds 0.5 MB of images.
 ATTENTION_VARIANTS = {
     "attention_append_f16": {"kind": "append", "threads": 256, "ctas_per_sm": 4},
     "attention_prefill_f16_d32_q128": {"kind": "prefill", "head_size": 32, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
-    "attention_prefill_f16_d64_q64": {"kind": "prefill", "head_size": 64, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 4},
+    "attention_prefill_f16_d64_q32": {"kind": "prefill", "head_size": 64, "blocks_m": 1, "warps_m": 2, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 3},
+    "attention_prefill_f16_d64_q64": {"kind": "prefill", "head_size": 64, "blocks_m": 2, "warps_m": 2, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d64_q128": {"kind": "prefill", "head_size": 64, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d80_q128": {"kind": "prefill", "head_size": 80, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d96_q128": {"kind": "prefill", "head_size": 96, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d128_q32": {"kind": "prefill", "head_size": 128, "blocks_m": 1, "warps_m": 2, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 3},
     "attention_prefill_f16_d128_q64": {"kind": "prefill", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d128_q64_w8": {"kind": "prefill", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 1},
     "attention_prefill_f16_d128_q128": {"kind": "prefill", "head_size": 128, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d256_q64": {"kind": "prefill", "head_size": 256, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 1},
     "attention_decode_f16_d32_m16": {"kind": "decode", "head_size": 32, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
@@ -82,5 +86,6 @@ ATTENTION_VARIANTS = {
     "attention_decode_f16_d256_m16": {"kind": "decode", "head_size": 256, "blocks_m": 1, "warps_m": 1, "warps_kv": 2, "tile_kv": 32, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d64_m64": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d128_m64": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_decode_f16_d128_m64_w8": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 1},
     "attention_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }

@@ -8,6 +8,7 @@
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/half2.cuh"
+#include "kernels/ptx/prefetch.cuh"
 
 namespace edge_llm {
 
@@ -35,29 +36,48 @@ __device__ __forceinline__ uint4 turned_global_chunk(const char* head, const flo
   return {words[0], words[1], words[2], words[3]};
 }
 
-// Grid: (chunks of K and V of a row / threads, batch). Chunks of a token are neighbours, so that
-// its heads find its angles in L1.
+// Grid: (pairs of chunks of K and V of a row / threads, batch). A thread has a chunk of each half
+// of a head, which mostly turn together: fewer threads leave room for CTAs of the kernel behind.
+// Pairs of a token are neighbours, so that its heads find its angles in L1.
 __device__ __forceinline__ void attention_append(const AttentionParams& params) {
-  ptx::griddepcontrol_wait();
-  ptx::griddepcontrol_launch_dependents();
+  constexpr int kLineChunks = 8;  // of 128 bytes
   const int head_chunks = params.head_size / kChunkValues;
+  const int pairs = head_chunks / 2;
   const int heads = 2 * params.num_kv_heads;  // K heads, then V heads
   const unsigned item = blockIdx.x * blockDim.x + threadIdx.x;
-  const int token = item / (heads * head_chunks);
-  const int in_token = item - token * (heads * head_chunks);
-  const int head = in_token / head_chunks;
-  const int chunk = in_token - head * head_chunks;
+  const int token = item / (heads * pairs);
+  const int in_token = item - token * (heads * pairs);
+  const int head = in_token / pairs;
+  const int chunk = in_token - head * pairs;
+  const int other = chunk + pairs;
 
+  if (token >= params.q_len) return;
+  const char* source = packed_head(params, blockIdx.y, token, params.num_q_heads + head);
+  const uint4* chunks = reinterpret_cast<const uint4*>(source);
+  if (ptx::kDependentLaunch && chunk % (kLineChunks / 2) == 0) ptx::prefetch_l2(chunks + 2 * chunk);
+  ptx::griddepcontrol_wait();
+  // Only now: the prefill kernel reads the packed QKV before it waits for this one.
+  ptx::griddepcontrol_launch_dependents();
   const AttentionRow row = attention_row(params, blockIdx.y);
   if (token >= row.tokens) return;
   const int slot = row.first_slot + token;  // and position
-  const char* source = packed_head(params, row.batch, token, params.num_q_heads + head);
-  const int k_or_v = head >= params.num_kv_heads;
-  const uint4 values = k_or_v ? reinterpret_cast<const uint4*>(source)[chunk]
-                              : turned_global_chunk(source, rope_angles(params, row.batch, slot),
-                                                    params.rotary_size, chunk);
-  char* target = cache_head(params, row.batch, k_or_v, head - k_or_v * params.num_kv_heads);
-  reinterpret_cast<uint4*>(target)[static_cast<int64_t>(slot) * head_chunks + chunk] = values;
+  const bool is_v = head >= params.num_kv_heads;
+  const float* angles = rope_angles(params, row.batch, slot);
+  uint4 values[] = {chunks[chunk], chunks[other]};
+  if (!is_v && params.rotary_size == params.head_size) {
+    ChunkAngles eight;
+    eight.load(angles, params.rotary_size, chunk * kChunkValues);
+    const uint4 first = turned_chunk(values[0], values[1], eight, -1.f);
+    values[1] = turned_chunk(values[1], values[0], eight, 1.f);
+    values[0] = first;
+  } else if (!is_v) {
+    values[0] = turned_global_chunk(source, angles, params.rotary_size, chunk);
+    values[1] = turned_global_chunk(source, angles, params.rotary_size, other);
+  }
+  char* target = cache_head(params, row.batch, is_v, head - is_v * params.num_kv_heads);
+  uint4* target_chunks = reinterpret_cast<uint4*>(target) + int64_t{slot} * head_chunks;
+  target_chunks[chunk] = values[0];
+  target_chunks[other] = values[1];
 }
 
 }  // namespace edge_llm

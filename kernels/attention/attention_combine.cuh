@@ -33,8 +33,8 @@ __device__ __forceinline__ void attention_combine(const AttentionParams& params)
   const bool merges = head_in_cta < heads && head < output_heads(params);
   float2* states = shared_states + head_in_cta * splits;
 
-  ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
+  ptx::griddepcontrol_wait();
   const auto part_of = [&](int split) {
     return reinterpret_cast<const float4*>(partial_output(params, split, head))[quad];
   };

@@ -61,14 +61,20 @@ struct DecodeWork {
   const KvHeads cache;
   typename Tile::Visibility& visibility;
 
-  __device__ __forceinline__ void load_q(uint32_t q) const {
-    gather_heads<Tile, Tile::kTileQ>(q, [&](int tile_row) -> const char* {
-      if (!rows.exists(tile_row)) return nullptr;
-      return packed_head(params, row.batch, rows.token(tile_row), rows.head(tile_row));
-    });
+  // Q, and the first tiles of K and V.
+  __device__ __forceinline__ void prefetch(const SplitRange& range) const {
+    const int last_tile = min(range.last_tile, range.first_tile + Tile::kStages);
+#pragma unroll 1
+    for (int tile = range.first_tile; tile < last_tile; ++tile) {
+      prefetch_heads<Tile, Tile::kTileKv>([&](int slot) { return k_of(tile, slot); });
+      prefetch_heads<Tile, Tile::kTileKv>([&](int slot) { return v_of(tile, slot); });
+    }
+    prefetch_heads<Tile, Tile::kTileQ>([&](int tile_row) { return q_of(tile_row); });
   }
 
-  __device__ __forceinline__ void await_cache() const {}
+  __device__ __forceinline__ void load_q(uint32_t q) const {
+    gather_heads<Tile, Tile::kTileQ>(q, [&](int tile_row) { return q_of(tile_row); });
+  }
 
   __device__ __forceinline__ void prepare() const {
     find_visible_tokens(
@@ -78,31 +84,23 @@ struct DecodeWork {
 
   template <class Ready>
   __device__ __forceinline__ void turn_q(uint32_t q, const Ready& ready) const {
-    turn_heads<Tile, Tile::kTileQ, 4>(
-        q, params.rotary_size,
-        [&](int tile_row) {
-          return rows.exists(tile_row) ? angles_of(rows.token(tile_row)) : nullptr;
-        },
-        ready);
+    turn_heads<Tile, Tile::kTileQ, 2>(
+        q, 0, min(Tile::kTileQ, rows.count - rows.first), params.rotary_size,
+        [&](int tile_row) { return angles_of(rows.token(tile_row)); }, ready);
   }
 
   // K and V of new tokens come from the packed QKV.
   __device__ __forceinline__ void load_k_v(uint32_t stage, int tile) const {
     const int first_token = token_of_tile(tile);
-    const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
-    const int k_head = params.num_q_heads + rows.kv_head;
-    const auto load = [&](uint32_t target, const char* first, int new_head) {
-      if (first_token + Tile::kTileKv <= 0) {
-        return load_heads<Tile, Tile::kTileKv>(target, first);
-      }
-      gather_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
-        const int token = first_token + slot;
-        if (token < 0) return first + slot * Tile::kHeadBytes;
-        return token < row.slots ? packed_head(params, row.batch, token, new_head) : nullptr;
-      });
-    };
-    load(stage, heads.k, k_head);
-    load(stage + Tile::kKvBytes, heads.v, k_head + params.num_kv_heads);
+    if (first_token + Tile::kTileKv <= 0) {
+      const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
+      load_heads<Tile, Tile::kTileKv>(stage, heads.k);
+      load_heads<Tile, Tile::kTileKv>(stage + Tile::kKvBytes, heads.v);
+    } else {
+      gather_heads<Tile, Tile::kTileKv>(stage, [&](int slot) { return k_of(tile, slot); });
+      gather_heads<Tile, Tile::kTileKv>(stage + Tile::kKvBytes,
+                                        [&](int slot) { return v_of(tile, slot); });
+    }
   }
 
   // Turns K of the new tokens, and writes them to the cache. An invalid token of a tree leaves its
@@ -110,18 +108,19 @@ struct DecodeWork {
   __device__ __forceinline__ void complete(uint32_t stage, int tile) const {
     const int first_token = token_of_tile(tile);
     if (first_token + Tile::kTileKv <= 0) return;
+    const int first_slot = max(0, -first_token);  // of the new ones in the tile
+    const int last_slot = min(Tile::kTileKv, row.slots - first_token);
     turn_heads<Tile, Tile::kTileKv, 2>(
-        stage, params.rotary_size,
-        [&](int slot) {
-          const int token = first_token + slot;
-          return token >= 0 && token < row.slots ? angles_of(token) : nullptr;
-        },
-        [] {});
+        stage, first_slot, last_slot, params.rotary_size,
+        [&](int slot) { return angles_of(first_token + slot); }, [] {});
     __syncthreads();
     const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
-    for_each_chunk<Tile, Tile::kTileKv, 1>([&](int slot, int chunk) {
+#pragma unroll 1
+    for (int i = threadIdx.x; i < (last_slot - first_slot) * Tile::kHeadChunks;
+         i += Tile::kThreads) {
+      const int slot = first_slot + i / Tile::kHeadChunks;
+      const int chunk = i % Tile::kHeadChunks;
       const int token = first_token + slot;
-      if (token < 0 || token >= row.slots) return;
       const uint32_t k = stage + head_offset<Tile>(slot, chunk);
       const uint32_t v = k + Tile::kKvBytes;
       const int offset = slot * Tile::kHeadBytes + chunk * 16;
@@ -131,7 +130,7 @@ struct DecodeWork {
         *reinterpret_cast<uint4*>(heads.k + offset) = ptx::ld_shared_v4(k);
         *reinterpret_cast<uint4*>(heads.v + offset) = ptx::ld_shared_v4(v);
       }
-    });
+    }
     __syncthreads();
   }
 
@@ -158,6 +157,28 @@ struct DecodeWork {
   }
 
  private:
+  __device__ __forceinline__ const char* q_of(int tile_row) const {
+    if (!rows.exists(tile_row)) return nullptr;
+    return packed_head(params, row.batch, rows.token(tile_row), rows.head(tile_row));
+  }
+
+  __device__ __forceinline__ const char* k_of(int tile, int slot) const {
+    return head_of(tile, slot, cache.k, params.num_q_heads + rows.kv_head);
+  }
+
+  __device__ __forceinline__ const char* v_of(int tile, int slot) const {
+    return head_of(tile, slot, cache.v, params.num_q_heads + params.num_kv_heads + rows.kv_head);
+  }
+
+  // The head of a slot: in the cache, or the packed one of a new token; null where there is none.
+  __device__ __forceinline__ const char* head_of(int tile, int slot, const char* old_heads,
+                                                 int new_head) const {
+    const int token = token_of_tile(tile) + slot;
+    if (token >= row.slots) return nullptr;
+    if (token >= 0) return packed_head(params, row.batch, token, new_head);
+    return old_heads + static_cast<int64_t>(tile * Tile::kTileKv + slot) * Tile::kHeadBytes;
+  }
+
   // Token of a tile's first slot, negative for an older one.
   __device__ __forceinline__ int token_of_tile(int tile) const {
     return tile * Tile::kTileKv - row.first_slot;
@@ -176,26 +197,34 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   extern __shared__ __align__(128) unsigned char shared_tiles[];
   auto& visibility =
       *reinterpret_cast<typename Tile::Visibility*>(shared_tiles + Tile::kVisibilityOffset);
-  ptx::griddepcontrol_wait();
   ptx::griddepcontrol_launch_dependents();
   const AttentionWarp<Tile> warp;
-  const AttentionRow row = attention_row(params, blockIdx.z);
+  const int batch = blockIdx.z;
   const int group = params.num_q_heads / params.num_kv_heads;
   const int row_tiles = gridDim.x / params.num_kv_heads;
   const int kv_head = blockIdx.x / row_tiles;
   const int first_row = (blockIdx.x - kv_head * row_tiles) * Tile::kTileQ;
   const DecodeRows rows = {first_row, params.q_len * group, group, kv_head};
 
+  const KvHeads cache = kv_heads(params, batch, kv_head);
+  const auto range_of = [&](const AttentionRow& row) {
+    return SplitRange(row.kv_length(), Tile::kTileKv, blockIdx.y, params.splits);
+  };
+  if constexpr (ptx::kDependentLaunch) {
+    const AttentionRow expected = expected_row(params, batch);
+    const DecodeWork<Tile> expected_work = {params, warp, expected, rows, cache, visibility};
+    expected_work.prefetch(range_of(expected));
+  }
+  ptx::griddepcontrol_wait();
+
+  const AttentionRow row = attention_row(params, batch);
+  const DecodeWork<Tile> work = {params, warp, row, rows, cache, visibility};
+  const SplitRange range = range_of(row);
   AttentionSums<Tile> sums;
-  const DecodeWork<Tile> work = {params,    warp, row, rows, kv_heads(params, row.batch, kv_head),
-                                 visibility};
-  const SplitRange range(row.kv_length(), Tile::kTileKv, blockIdx.y, params.splits);
   attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
                sums);
-  if constexpr (Tile::kWarpsKv > 1) {
-    merge_warps<Tile>(reinterpret_cast<float4*>(shared_tiles + Tile::kQBytes), warp, sums);
-    if (warp.kv > 0) return;
-  }
+  const AttentionResult<Tile> result =
+      result_of<Tile>(reinterpret_cast<float4*>(shared_tiles), warp, sums);
 
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
@@ -205,7 +234,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
       if (!rows.exists(tile_row)) continue;
       const int64_t index = rows.head_index(params, row.batch, tile_row);
       const bool valid = visibility.token_valid(rows.token(tile_row));
-      store_row<Tile>(params, blockIdx.y, index, warp, sums, block, half, valid);
+      store_row<Tile>(params, blockIdx.y, index, warp, result, block, half, valid);
     }
   }
 }

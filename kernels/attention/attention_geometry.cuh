@@ -6,6 +6,7 @@
 
 #include "kernels/attention/attention_params.h"
 #include "kernels/fixed_width_types.h"
+#include "kernels/ptx/ld_relaxed.cuh"
 
 namespace edge_llm {
 
@@ -19,10 +20,10 @@ struct AttentionRow {
   __device__ __forceinline__ int kv_length() const { return tokens > 0 ? first_slot + slots : 0; }
 };
 
-__device__ __forceinline__ AttentionRow attention_row(const AttentionParams& params, int batch) {
+// The row that these values of context_lengths and start_index make.
+__device__ __forceinline__ AttentionRow attention_row(const AttentionParams& params, int batch,
+                                                      int length, int start) {
   const AttentionMode mode = params.mode;
-  const int length = params.context_lengths[batch];
-  const int start = mode == AttentionMode::kPrefill ? 0 : params.start_index[batch];
 
   // A batch in decode may hold rows whose prompt is a single token: a chunk, whatever the mode.
   const bool generates = mode == AttentionMode::kDecode || mode == AttentionMode::kTreeDecode;
@@ -41,6 +42,19 @@ __device__ __forceinline__ AttentionRow attention_row(const AttentionParams& par
   row.slots = inside ? min(wanted, end - row.first_slot) : 0;
   row.tokens = inside && row.tree ? wanted : row.slots;
   return row;
+}
+
+__device__ __forceinline__ AttentionRow attention_row(const AttentionParams& params, int batch) {
+  const bool from_start = params.mode == AttentionMode::kPrefill;
+  return attention_row(params, batch, params.context_lengths[batch],
+                       from_start ? 0 : params.start_index[batch]);
+}
+
+// What the row will be, as far as one can tell while the kernel in front may still be writing: good
+// for prefetches alone. Lies within the tensors like the other. Not in prefill.
+__device__ __forceinline__ AttentionRow expected_row(const AttentionParams& params, int batch) {
+  return attention_row(params, batch, ptx::ld_relaxed_s32(params.context_lengths + batch),
+                       ptx::ld_relaxed_s32(params.start_index + batch));
 }
 
 // The RoPE position of a token, or -1 where the token is invalid: its K and V are written nowhere,

@@ -83,12 +83,12 @@ class AttentionKernel:
 
     def append(self, case: Case, inputs: Inputs) -> np.ndarray:
         """The new cache, f16; checks that qkv is left as it is."""
-        chunks = case.q_len * 2 * case.heads[1] * case.head_size // 8
+        pairs = case.q_len * 2 * case.heads[1] * case.head_size // 16  # of chunks
         with contextlib.ExitStack() as stack:
             launch = _Launch(self._variant, stack, case)
             qkv = launch.upload("qkv", inputs.qkv)
             cache = launch.upload("cache", inputs.cache)
-            launch.run((-(-chunks // self._variant.row["threads"]), case.batch, 1))
+            launch.run((-(-pairs // self._variant.row["threads"]), case.batch, 1))
             _assert_unchanged("qkv", qkv, inputs.qkv)
             return cache.numpy(np.float16, inputs.cache.shape)
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/attention/attention_geometry.cuh"
+#include "kernels/attention/attention_merge.cuh"
 #include "kernels/attention/attention_params.h"
 #include "kernels/attention/attention_partials.cuh"
 #include "kernels/attention/attention_rope.cuh"
@@ -24,9 +25,10 @@ struct PrefillWork {
   AttentionRow row;
   int head;
   int first_token;
-  int tokens;  // valid ones of the tile; none where <= 0
-  int newest;  // slot of the tile's first token
-  int slots;   // that the tile's last token sees
+  int tokens;          // valid ones of the tile; none where <= 0
+  int newest;          // slot of the tile's first token
+  int slots;           // that the tile's last token sees
+  int first_new_tile;  // of the CTA's: what the append kernel writes starts there
 
   __device__ __forceinline__ PrefillWork(const AttentionParams& params,
                                          const AttentionWarp<Tile>& warp, int batch, int head,
@@ -47,22 +49,17 @@ struct PrefillWork {
   template <class Ready>
   __device__ __forceinline__ void turn_q(uint32_t q, const Ready& ready) const {
     turn_heads<Tile, Tile::kTileQ, 4>(
-        q, params.rotary_size,
+        q, 0, Tile::kTileQ, params.rotary_size,
         [&](int token) {
           return token < tokens ? rope_angles(params, row.batch, newest + token) : nullptr;
         },
         ready);
   }
 
-  // The append kernel writes the cache. What was before that kernel has ended: it waits for that
-  // before it lets this one start.
-  __device__ __forceinline__ void await_cache() const {
-    ptx::griddepcontrol_wait();
-    ptx::griddepcontrol_launch_dependents();
-  }
-
   __device__ __forceinline__ void load_k_v(uint32_t stage, int tile) const {
     const int first_slot = tile * Tile::kTileKv;
+    // What was before the append kernel has ended: it waits for that before it lets this one start.
+    if (tile == first_new_tile) ptx::griddepcontrol_wait();
     const int kv_head = head / (params.num_q_heads / params.num_kv_heads);
     const KvHeads heads = kv_heads(params, row.batch, kv_head).from(first_slot, Tile::kHeadBytes);
     const int count = slots - first_slot;
@@ -105,17 +102,22 @@ struct PrefillWork {
 // start first. Without splits the output is written, else the partial results.
 template <class Tile>
 __device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
-  static_assert(Tile::kWarpsKv == 1, "results of warps are not merged here");
   extern __shared__ __align__(128) unsigned char shared_tiles[];
   const AttentionWarp<Tile> warp;
   const int split = blockIdx.x / params.num_q_heads;
   const int head = blockIdx.x - split * params.num_q_heads;
-  const PrefillWork<Tile> work(params, warp, blockIdx.z, head, gridDim.y - 1 - blockIdx.y);
+  ptx::griddepcontrol_launch_dependents();
+  PrefillWork<Tile> work(params, warp, blockIdx.z, head, gridDim.y - 1 - blockIdx.y);
 
   AttentionSums<Tile> sums;
   const SplitRange range(work.slots, Tile::kTileKv, split, params.splits);
+  work.first_new_tile = max(work.row.first_slot / Tile::kTileKv, range.first_tile);
   attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
                sums);
+  // In every CTA, also where it needs nothing new: the kernel behind waits for this one alone.
+  ptx::griddepcontrol_wait();
+  const AttentionResult<Tile> result =
+      result_of<Tile>(reinterpret_cast<float4*>(shared_tiles), warp, sums);
 
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
@@ -124,7 +126,7 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
       const int token = warp.row(block, half);
       if (work.first_token + token >= params.q_len) continue;
       const int64_t index = q_head_index(params, work.row.batch, work.first_token + token, head);
-      store_row<Tile>(params, split, index, warp, sums, block, half, token < work.tokens);
+      store_row<Tile>(params, split, index, warp, result, block, half, token < work.tokens);
     }
   }
 }

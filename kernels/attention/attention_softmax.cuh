@@ -45,6 +45,24 @@ struct AttentionSums {
   }
 };
 
+// What a warp stores of its rows: all dimensions, or where warps share the KV range, a part of
+// them.
+template <class Tile>
+struct AttentionResult {
+  static constexpr int kDims =  // of eight values
+      (Tile::kHeadSize / 8 + Tile::kWarpsKv - 1) / Tile::kWarpsKv;
+
+  float output[Tile::kBlocksM][kDims][4];
+  float weights[Tile::kBlocksM][2];
+  float maximum[Tile::kBlocksM][2];
+  int first_dims;
+
+  // The last warp may have fewer.
+  __device__ __forceinline__ bool has(int dims) const {
+    return Tile::kHeadSize / 8 % Tile::kWarpsKv == 0 || first_dims + dims < Tile::kHeadSize / 8;
+  }
+};
+
 // scores = Q K^T of one tile.
 template <class Tile>
 __device__ __forceinline__ void multiply_q_k(uint32_t q, uint32_t k,
@@ -168,7 +186,6 @@ __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWa
 
 // Attends to the tiles [first_tile, last_tile) of the KV range. `work` knows what they hold:
 //   load_q(q), load_k_v(stage, tile)  start to fill shared memory with cp.async
-//   await_cache()                     returns when the cache may be read
 //   prepare()                         does what can wait until loads are on their way
 //   turn_q(q, ready)                  turns Q by RoPE once ready() has returned
 //   complete(stage, tile)             ends what cp.async began; all threads see what they loaded
@@ -185,7 +202,6 @@ __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile
   const bool any = first_tile < last_tile;
   if (any) work.load_q(shared);
   ptx::cp_async_commit_group();
-  work.await_cache();
 #pragma unroll 1
   for (int stage = 0; stage < Tile::kStages; ++stage) {
     if (first_tile + stage < last_tile) work.load_k_v(stage_address(stage), first_tile + stage);

@@ -6,6 +6,7 @@
 
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/cp_async.cuh"
+#include "kernels/ptx/prefetch.cuh"
 
 namespace edge_llm {
 
@@ -95,13 +96,26 @@ __device__ __forceinline__ void load_heads(uint32_t target, const char* heads) {
 }
 
 // Copies kRows heads to shared memory, from head_of(row); zeros, and nothing is read, where that is
-// null: the product of a weight 0 and a NaN would be NaN. Not unrolled: rare, and long.
+// null: the product of a weight 0 and a NaN would be NaN.
 template <class Tile, int kRows, class HeadOf>
 __device__ __forceinline__ void gather_heads(uint32_t target, const HeadOf& head_of) {
-  for_each_chunk<Tile, kRows, 1>([&](int row, int chunk) {
+  constexpr int kUnroll = 4;  // a CTA has few warps, so addresses are computed side by side
+  for_each_chunk<Tile, kRows, kUnroll>([&](int row, int chunk) {
     const char* head = head_of(row);
     ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
   });
+}
+
+// Asks the L2 for kRows heads, from head_of(row); for none where that is null.
+template <class Tile, int kRows, class HeadOf>
+__device__ __forceinline__ void prefetch_heads(const HeadOf& head_of) {
+  constexpr int kLineBytes = 128;
+  constexpr int kLines = (Tile::kHeadBytes + kLineBytes - 1) / kLineBytes;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < kRows * kLines; i += Tile::kThreads) {
+    const char* head = head_of(i / kLines);
+    if (head != nullptr) ptx::prefetch_l2(head + i % kLines * kLineBytes);
+  }
 }
 
 // Where one lane of one warp works.

@@ -10,20 +10,22 @@
 
 namespace edge_llm {
 
-// Turns kRows heads by all threads together. angles_of(row) are the angles of a head, null for one
-// that stays as it is. The angles are on their way before ready() returns, which waits until the
-// heads are there for all threads; what is turned is there for all after the next barrier. A thread
-// has the angles of up to kMostInFlight chunks in flight, in 16 registers each.
+// Turns the heads [first_row, last_row), at most kRows, by all threads together. angles_of(row) are
+// the angles of a head, null for one that stays as it is. The angles are on their way before
+// ready() returns, which waits until the heads are there for all threads; what is turned is there
+// for all after the next barrier. A thread has the angles of up to kMostInFlight chunks in flight,
+// in 16 registers each.
 template <class Tile, int kRows, int kMostInFlight, class AnglesOf, class Ready>
-__device__ __forceinline__ void turn_heads(uint32_t heads, int rotary_size,
-                                           const AnglesOf& angles_of, const Ready& ready) {
+__device__ __forceinline__ void turn_heads(uint32_t heads, int first_row, int last_row,
+                                           int rotary_size, const AnglesOf& angles_of,
+                                           const Ready& ready) {
   const int half = rotary_size / 2;
   if (!turns_in_chunks(rotary_size)) {
     ready();
 #pragma unroll 1
-    for (int item = threadIdx.x; item < kRows * half; item += Tile::kThreads) {
-      const int row = item / half;
-      const int pair = item - row * half;
+    for (int item = threadIdx.x; item < (last_row - first_row) * half; item += Tile::kThreads) {
+      const int row = first_row + item / half;
+      const int pair = item % half;
       const float* angles = angles_of(row);
       if (angles == nullptr) continue;
       const auto address = [&](int dim) {
@@ -42,7 +44,7 @@ __device__ __forceinline__ void turn_heads(uint32_t heads, int rotary_size,
   constexpr int kMostTurns = (kMostItems + Tile::kThreads - 1) / Tile::kThreads;
   constexpr int kBatch = kMostTurns < kMostInFlight ? kMostTurns : kMostInFlight;
   const int half_chunks = half / kChunkValues;
-  const int items = kRows * half_chunks;
+  const int items = (last_row - first_row) * half_chunks;
   bool waits = true;
   int first = threadIdx.x;
   do {
@@ -52,8 +54,8 @@ __device__ __forceinline__ void turn_heads(uint32_t heads, int rotary_size,
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int item = first + i * Tile::kThreads;
-      const int row = item / half_chunks;
-      const int pair = item - row * half_chunks;
+      const int row = first_row + item / half_chunks;
+      const int pair = item % half_chunks;
       const float* source = item < items ? angles_of(row) : nullptr;
       turns[i] = source != nullptr;
       addresses[i][0] = heads + head_offset<Tile>(row, pair);

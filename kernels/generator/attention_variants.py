@@ -9,6 +9,7 @@ from typing import Any
 from kernels.generator.facts import Sm, require, require_range_of_threads, shared_memory_misfit
 
 _TREE_TOKENS = 128
+_USUAL_WARPS = 4
 # A row's bits for each tree token, and as many for the tokens that are valid.
 _MASK_BYTES = _TREE_TOKENS // 8
 
@@ -33,6 +34,12 @@ class AttentionTile:
         return 16 * self.blocks_m * self.warps_m
 
     @property
+    def warps_suffix(self) -> str:
+        """Of the name, where a variant has more than the usual four warps."""
+        warps = self.warps_m * self.warps_kv
+        return f"_w{warps}" if warps > _USUAL_WARPS else ""
+
+    @property
     def shared_bytes(self) -> int:
         return (self.tile_q + 2 * self.stages * self.tile_kv) * self.head_size * 2
 
@@ -55,6 +62,15 @@ class AttentionTile:
             name,
             f"tile_kv is {self.tile_kv}, not a multiple of 16 * warps_kv = {16 * self.warps_kv}",
         )
+        if self.warps_kv > 1:
+            # The results of the warps meet where Q, K and V were.
+            merged = self.warps_kv * self.tile_q * (self.head_size + 8) * 4
+            tiles = (self.tile_q + 2 * self.stages * self.tile_kv) * self.head_size * 2
+            require(
+                merged <= tiles,
+                name,
+                f"the results of its warps take {merged} bytes and its tiles {tiles}",
+            )
 
 
 class Prefill(AttentionTile):
@@ -62,15 +78,11 @@ class Prefill(AttentionTile):
 
     @property
     def name(self) -> str:
-        return f"attention_prefill_f16_d{self.head_size}_q{self.tile_q}"
+        return f"attention_prefill_f16_d{self.head_size}_q{self.tile_q}{self.warps_suffix}"
 
     @property
     def tile_type(self) -> str:
         return f"AttentionTile<{self.arguments}>"
-
-    def check(self, name: str) -> None:
-        super().check(name)
-        require(self.warps_kv == 1, name, f"warps_kv is {self.warps_kv}, not 1")
 
 
 class Decode(AttentionTile):
@@ -78,7 +90,7 @@ class Decode(AttentionTile):
 
     @property
     def name(self) -> str:
-        return f"attention_decode_f16_d{self.head_size}_m{self.tile_q}"
+        return f"attention_decode_f16_d{self.head_size}_m{self.tile_q}{self.warps_suffix}"
 
     @property
     def shared_bytes(self) -> int:
@@ -87,17 +99,6 @@ class Decode(AttentionTile):
     @property
     def tile_type(self) -> str:
         return f"AttentionDecodeTile<{self.arguments}>"
-
-    def check(self, name: str) -> None:
-        super().check(name)
-        # The results of the other warps along the KV range meet where K and V were.
-        merged = (self.warps_kv - 1) * self.tile_q * (self.head_size + 4) * 4
-        stages = 2 * self.stages * self.tile_kv * self.head_size * 2
-        require(
-            merged <= stages,
-            name,
-            f"the results of its warps take {merged} bytes and its stages {stages}",
-        )
 
 
 _TILED = {"prefill": Prefill, "decode": Decode}

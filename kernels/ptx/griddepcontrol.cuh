@@ -4,7 +4,14 @@
 
 namespace edge_llm::ptx {
 
-// griddepcontrol.launch_dependents: the next grid may start once all CTAs have come here.
+#if __CUDA_ARCH__ >= 900
+constexpr bool kDependentLaunch = true;
+#else
+constexpr bool kDependentLaunch = false;
+#endif
+
+// griddepcontrol.launch_dependents: the next grid may start once all CTAs have come here. Before
+// griddepcontrol.wait it promises that grid nothing: it has to wait before it reads anything.
 // PTX ISA, "Parallel synchronization and communication instructions: griddepcontrol".
 __device__ __forceinline__ void griddepcontrol_launch_dependents() {
 #if __CUDA_ARCH__ >= 900

@@ -15,9 +15,15 @@ namespace {
 
 // Heuristics, all of them, with their reasons. The tiles themselves are in kernels/variants.bzl.
 
-// CTAs of a multiprocessor that keep its matrix unit busy in prefill: one computes its softmax
-// while the other multiplies. Where tall tiles give fewer, low ones are faster.
-constexpr int64_t kPrefillCtasPerSm = 2;
+// CTAs per multiprocessor, those of splits counted, from which on tall tiles are faster than low
+// ones, in quarters. Two keep the matrix unit busy: one computes its softmax while the other
+// multiplies. CTAs of a chunk are about as long as one another, so that fewer will do.
+constexpr int64_t kPrefillQuarters = 8;
+constexpr int64_t kChunkQuarters = 6;
+
+// Threads of the variants that have a multiprocessor for themselves. Where there are no more CTAs
+// than that, their eight warps beat four: warps that share the KV range halve the way.
+constexpr int kWideThreads = 256;
 
 // Slots that a split of a full cache has at least, so that filling the pipeline and merging the
 // partial results stay small beside the work: a tile of a chunk leaves more of these.
@@ -33,8 +39,8 @@ constexpr int64_t kMaxTreeTokens = 128;  // bits of a row of the mask in the dec
 constexpr int64_t kMaxGroup = 16;        // Q heads of a KV head
 constexpr int64_t kMaxGridYZ = 65535;
 constexpr int64_t kMaxTokens = int64_t{1} << 22;  // 32-bit indices in the kernels, with room
-constexpr int64_t kMaxAppendChunks = std::numeric_limits<int32_t>::max();
-constexpr int64_t kChunkValues = 8;  // of a thread of the append kernel
+constexpr int64_t kMaxAppendItems = std::numeric_limits<int32_t>::max();
+constexpr int64_t kAppendValues = 16;  // of a thread of the append kernel
 
 const AttentionVariant& untiled_variant(AttentionKind kind) {
   return *std::find_if(std::begin(kAttentionVariants), std::end(kAttentionVariants),
@@ -66,8 +72,8 @@ int64_t group(const AttentionProblem& problem) {
   return problem.num_q_heads / problem.num_kv_heads;
 }
 
-int64_t append_chunks(const AttentionProblem& problem) {
-  return problem.q_len * 2 * problem.num_kv_heads * problem.head_size / kChunkValues;
+int64_t append_items(const AttentionProblem& problem) {
+  return problem.q_len * 2 * problem.num_kv_heads * problem.head_size / kAppendValues;
 }
 
 void check_problem(const AttentionProblem& problem) {
@@ -81,7 +87,7 @@ void check_problem(const AttentionProblem& problem) {
   check_range("batch", problem.batch, 0, kMaxGridYZ);
   check_range("q_len", problem.q_len, 0, kMaxTokens);
   check_range("capacity", problem.capacity, 0, kMaxTokens);
-  if (append_chunks(problem) > kMaxAppendChunks) {
+  if (append_items(problem) > kMaxAppendItems) {
     fail("q_len is ", problem.q_len, " with ", problem.num_kv_heads, " KV heads of ",
          problem.head_size, "; split the prompt into chunks");
   }
@@ -98,37 +104,23 @@ int64_t prefill_ctas(const AttentionVariant& variant, const AttentionProblem& pr
   return ceil_div(problem.q_len, variant.tile_q) * problem.num_q_heads * problem.batch;
 }
 
-// The prefill variant with the most rows, which reads K and V least often, that has `ctas` CTAs,
-// else the one with the least.
-const AttentionVariant& prefill_variant(const AttentionProblem& problem, int64_t ctas) {
-  const AttentionVariant* best = nullptr;
-  for (const AttentionVariant& variant : kAttentionVariants) {
-    if (!serves(variant, AttentionKind::kPrefill, problem.head_size)) continue;
-    const bool fills = prefill_ctas(variant, problem) >= ctas;
-    const bool taller = best != nullptr && variant.tile_q > best->tile_q;
-    const bool best_fills = best != nullptr && prefill_ctas(*best, problem) >= ctas;
-    if (best == nullptr || (taller ? fills : !best_fills)) best = &variant;
-  }
-  return *best;
-}
-
-// The decode variant with the least rows that hold those of one KV head, else the most rows: these
-// read K and V least often.
-const AttentionVariant& decode_variant(int64_t head_size, int64_t rows) {
-  const AttentionVariant* best = nullptr;
-  for (const AttentionVariant& variant : kAttentionVariants) {
-    if (!serves(variant, AttentionKind::kDecode, head_size)) continue;
-    const bool better =
-        best == nullptr ||
-        (best->tile_q < rows ? variant.tile_q > best->tile_q
-                             : variant.tile_q >= rows && variant.tile_q < best->tile_q);
-    if (better) best = &variant;
-  }
-  return *best;
-}
-
 // Rows of one KV head in a decode variant.
 int64_t decode_rows(const AttentionProblem& problem) { return problem.q_len * group(problem); }
+
+int64_t decode_ctas(const AttentionVariant& variant, const AttentionProblem& problem) {
+  return ceil_div(decode_rows(problem), variant.tile_q) * problem.num_kv_heads * problem.batch;
+}
+
+// CTAs without splits.
+int64_t unsplit_ctas(const AttentionVariant& variant, const AttentionProblem& problem) {
+  return variant.kind == AttentionKind::kDecode ? decode_ctas(variant, problem)
+                                                : prefill_ctas(variant, problem);
+}
+
+// CTAs that run at the same time.
+int64_t resident_ctas(const AttentionVariant& variant, const DeviceFacts& device) {
+  return variant.ctas_per_sm * int64_t{device.sm_count};
+}
 
 bool decodes(const AttentionProblem& problem, const AttentionVariant& decode) {
   if (problem.mode == AttentionMode::kPrefill) return false;
@@ -152,6 +144,66 @@ int splits_of(const AttentionVariant& variant, const AttentionProblem& problem, 
   int splits = 1;
   while (2 * splits <= most) splits *= 2;
   return splits;
+}
+
+// Splits of a plan with this variant: as many as run at the same time.
+int splits_of(const AttentionVariant& variant, const AttentionProblem& problem,
+              const DeviceFacts& device) {
+  const int64_t most = std::min(resident_ctas(variant, device), kMaxSplitCtas);
+  return splits_of(variant, problem, most / unsplit_ctas(variant, problem));
+}
+
+bool is_wide(const AttentionVariant& variant) { return variant.threads >= kWideThreads; }
+
+// The wide variant of a kind and head size with up to `rows` rows whose CTAs all run at the same
+// time without splits, or null.
+const AttentionVariant* wide_variant(AttentionKind kind, int64_t rows,
+                                     const AttentionProblem& problem, const DeviceFacts& device) {
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (serves(variant, kind, problem.head_size) && is_wide(variant) && variant.tile_q <= rows &&
+        unsplit_ctas(variant, problem) <= resident_ctas(variant, device)) {
+      return &variant;
+    }
+  }
+  return nullptr;
+}
+
+// The prefill variant with the most rows, which reads K and V least often, whose CTAs fill the
+// device. Where none does: a wide one, else the one with the least rows.
+const AttentionVariant& prefill_variant(const AttentionProblem& problem,
+                                        const DeviceFacts& device) {
+  const int64_t quarters =
+      problem.mode == AttentionMode::kPrefill ? kPrefillQuarters : kChunkQuarters;
+  const auto fills = [&](const AttentionVariant& variant) {
+    const int64_t ctas = prefill_ctas(variant, problem) * splits_of(variant, problem, device);
+    return 4 * ctas >= quarters * device.sm_count;
+  };
+  const AttentionVariant* best = nullptr;
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (!serves(variant, AttentionKind::kPrefill, problem.head_size) || is_wide(variant)) continue;
+    const bool taller = best != nullptr && variant.tile_q > best->tile_q;
+    if (best == nullptr || (taller ? fills(variant) : !fills(*best))) best = &variant;
+  }
+  if (fills(*best)) return *best;
+  const auto* wide = wide_variant(AttentionKind::kPrefill, problem.q_len, problem, device);
+  return wide == nullptr ? *best : *wide;
+}
+
+// The decode variant with the least rows that hold those of one KV head, else the most rows: these
+// read K and V least often. Of two with the same rows the wide one, if it fits.
+const AttentionVariant& decode_variant(const AttentionProblem& problem, const DeviceFacts& device) {
+  const int64_t rows = decode_rows(problem);
+  const AttentionVariant* best = nullptr;
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (!serves(variant, AttentionKind::kDecode, problem.head_size) || is_wide(variant)) continue;
+    const bool better =
+        best == nullptr ||
+        (best->tile_q < rows ? variant.tile_q > best->tile_q
+                             : variant.tile_q >= rows && variant.tile_q < best->tile_q);
+    if (better) best = &variant;
+  }
+  const auto* wide = wide_variant(AttentionKind::kDecode, best->tile_q, problem, device);
+  return wide == nullptr ? *best : *wide;
 }
 
 int64_t output_heads(const AttentionProblem& problem) {
@@ -187,20 +239,16 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const DeviceFacts&
   AttentionPlan plan;
   if (problem.batch == 0 || problem.q_len == 0) return plan;
 
-  const AttentionVariant& decode = decode_variant(problem.head_size, decode_rows(problem));
-  int64_t ctas = 0;
+  const AttentionVariant& decode = decode_variant(problem, device);
   if (decodes(problem, decode)) {
     plan.variant = &decode;
     plan.row_tiles = ceil_div(decode_rows(problem), decode.tile_q);
-    ctas = plan.row_tiles * problem.num_kv_heads * problem.batch;
   } else {
-    plan.variant = &prefill_variant(problem, kPrefillCtasPerSm * device.sm_count);
+    plan.variant = &prefill_variant(problem, device);
     plan.row_tiles = ceil_div(problem.q_len, plan.variant->tile_q);
     check_range("tiles of q_len", plan.row_tiles, 1, kMaxGridYZ);
-    ctas = prefill_ctas(*plan.variant, problem);
   }
-  const int64_t resident = plan.variant->ctas_per_sm * int64_t{device.sm_count};
-  plan.splits = splits_of(*plan.variant, problem, std::min(resident, kMaxSplitCtas) / ctas);
+  plan.splits = splits_of(*plan.variant, problem, device);
   if (plan.variant->shared_bytes > sm_facts(device.sm).shared_per_block) {
     fail(plan.variant->name, " needs ", plan.variant->shared_bytes, " bytes of shared memory, and ",
          "SM ", device.sm, " has ", sm_facts(device.sm).shared_per_block, "; change its row in ",
@@ -257,7 +305,7 @@ void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const 
   };
   if (plan.variant->kind == AttentionKind::kPrefill) {
     const AttentionVariant& append = untiled_variant(AttentionKind::kAppend);
-    launch(append, {ceil_div(append_chunks(problem), append.threads), problem.batch});
+    launch(append, {ceil_div(append_items(problem), append.threads), problem.batch});
     launch(*plan.variant, {problem.num_q_heads * plan.splits, plan.row_tiles, problem.batch});
   } else {
     launch(*plan.variant, {plan.row_tiles * problem.num_kv_heads, plan.splits, problem.batch});

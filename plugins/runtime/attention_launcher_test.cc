@@ -157,12 +157,14 @@ TEST(FewTokensTakeLowTilesAndLongChunksAreSplit) {
   const auto plan = [](Mode mode, int64_t q_len, int64_t capacity) {
     return plan_attention(problem_of(mode, 1, q_len, {32, 8, 128}, capacity), {90, 132});
   };
-  EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).variant->tile_q, 64);
+  EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).variant->tile_q, 32);
+  EXPECT_EQ(plan(Mode::kPrefill, 640, 8192).variant->tile_q, 64);
   EXPECT_EQ(plan(Mode::kPrefill, 2048, 8192).variant->tile_q, 128);
   EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).splits, 1);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 511).variant->tile_q, 64);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 511).splits, 1);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).splits, 2);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 320, 511).variant->tile_q, 32);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 320, 511).splits, 1);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).splits, 4);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).variant->tile_q, 128);
 }
 
 TEST(RowsOfATreeTakeTallTiles) {
@@ -303,7 +305,7 @@ TEST(PrefillAppendsThenAttends) {
   launch_on_recorder(problem_of(Mode::kPrefill, 3, 300, {32, 8, 128}, 512), {80, 108});
   ASSERT_EQ(launches.size(), 2u);
   EXPECT_EQ(launched(0), "attention_append_f16");
-  EXPECT_EQ(launches[0].x, 300u);  // 300 tokens, 16 heads, 16 chunks; 256 threads
+  EXPECT_EQ(launches[0].x, 150u);  // 300 tokens, 16 heads, 8 pairs of chunks; 256 threads
   EXPECT_EQ(launches[0].y, 3u);
   EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q128");
   EXPECT_EQ(launches[1].x, 32u);
@@ -333,12 +335,24 @@ TEST(SplitDecodeIsCombined) {
 TEST(SplitChunkIsCombined) {
   launch_on_recorder(problem_of(Mode::kChunkedPrefill, 1, 256, {32, 8, 128}, 8192), {90, 132});
   ASSERT_EQ(launches.size(), 3u);
-  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q64");
-  EXPECT_EQ(launches[1].x, 64u);  // two splits of 32 heads
-  EXPECT_EQ(launches[1].y, 4u);
+  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q128");
+  EXPECT_EQ(launches[1].x, 128u);  // four splits of 32 heads
+  EXPECT_EQ(launches[1].y, 2u);
   EXPECT_EQ(launched(2), "attention_combine_f16");
-  EXPECT_EQ(launches[2].x, 2048u);  // 256 threads merge two splits of four heads of 128
-  for (const Launch& launch : launches) EXPECT_EQ(launch.params.splits, 2);
+  EXPECT_EQ(launches[2].x, 4096u);  // 256 threads merge four splits of two heads of 128
+  for (const Launch& launch : launches) EXPECT_EQ(launch.params.splits, 4);
+}
+
+TEST(FewCtasHaveMoreWarps) {
+  const DeviceFacts device{90, 132};
+  const auto planned = [&](Mode mode, int64_t batch, int64_t q_len, const Heads& heads) {
+    return std::string(
+        plan_attention(problem_of(mode, batch, q_len, heads, 4096), device).variant->name);
+  };
+  EXPECT_EQ(planned(Mode::kPrefill, 1, 512, {16, 8, 128}), "attention_prefill_f16_d128_q64_w8");
+  EXPECT_EQ(planned(Mode::kPrefill, 1, 576, {16, 8, 128}), "attention_prefill_f16_d128_q32");
+  EXPECT_EQ(planned(Mode::kTreeDecode, 4, 60, {32, 8, 128}), "attention_decode_f16_d128_m64_w8");
+  EXPECT_EQ(planned(Mode::kTreeDecode, 5, 60, {32, 8, 128}), "attention_decode_f16_d128_m64");
 }
 
 TEST(KernelsWaitThemselvesWhereTheSmCan) {

@@ -207,8 +207,8 @@ def attention(
     images = launcher.images
     if variant["kind"] == "prefill":
         append = images.only("attention", "append")
-        chunks = case.q_len * 2 * model.kv_heads * model.head_size // 8
-        launcher.launch(append, (_ceil_div(chunks, append["threads"]), batch), params, stream)
+        pairs = case.q_len * 2 * model.kv_heads * model.head_size // 16  # of chunks
+        launcher.launch(append, (_ceil_div(pairs, append["threads"]), batch), params, stream)
         grid = (model.q_heads * splits, _ceil_div(case.q_len, tile_q), batch)
     else:
         rows = case.q_len * (model.q_heads // model.kv_heads)

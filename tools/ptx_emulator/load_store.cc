@@ -267,8 +267,21 @@ void decode_store(Decoder& decoder) {
   instruction.handler = find_store(instruction.bytes, width);
 }
 
+// prefetch moves nothing that a kernel could see; an address outside of its tensor is reported as
+// that of a load is, since what computes it is wrong.
 void decode_prefetch(Decoder& decoder) {
-  decoder.instruction().handler = [](Warp&, const Instruction&) {};
+  decoder.require_operands(1);
+  Instruction& instruction = decoder.instruction();
+  if (decoder.statement().has("global")) instruction.space = Space::kGlobal;
+  decoder.use_address(decoder.operand(0), instruction.space);
+  instruction.handler = [](Warp& warp, const Instruction& instruction) {
+    uint64_t addresses[kLanes];
+    lane_addresses(warp, instruction, instruction.operand[0], addresses);
+    for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
+      const int lane = __builtin_ctz(rest);
+      memory_pointer(warp, instruction.space, addresses[lane], 1, lane, /*write=*/false);
+    }
+  };
 }
 
 namespace {

@@ -85,6 +85,12 @@ TEST(BadAddressesAreReportedAndChangeNothing) {
   EXPECT_CONTAINS(outside.faults(), "write of 4 bytes at 'out'+8, which has 8 bytes");
   EXPECT_CONTAINS(outside.faults(), "read of 4 bytes at 'out'-4");
   EXPECT_EQ(outside.launch.faults.size(), size_t{2});
+  const auto hint =
+      run_text(wrap_body("st.global.u32 [%out+4], 1;\n"
+                         "prefetch.global.L2 [%out+7];\nprefetch.global.L2 [%out+8];"),
+               8, {}, {1});
+  EXPECT_CONTAINS(hint.faults(), "read of 1 bytes at 'out'+8, which has 8 bytes");
+  EXPECT_EQ(hint.launch.faults.size(), size_t{1});
   const auto straddling = run_text(wrap_body("st.global.u64 [%out+8], 1;"), 12, {}, {1});
   EXPECT_CONTAINS(straddling.faults(), "write of 8 bytes at 'out'+8, which has 12 bytes");
   const auto wild = run_text(wrap_body("ld.global.u32 %r1, [64];"), 8, {}, {1});
