@@ -21,12 +21,13 @@ _MAX_CALLS = 1000
 class Effort:
     """How long to measure one thing."""
 
+    warmups: int  # replays until a GPU that was idle has raised its clocks: some 10 ms
     replays: int
     replay_us: float  # of one replay at the floor; starting it must be lost in it
 
 
-THOROUGH = Effort(replays=7, replay_us=2000.0)
-QUICK = Effort(replays=3, replay_us=500.0)
+THOROUGH = Effort(warmups=20, replays=7, replay_us=2000.0)
+QUICK = Effort(warmups=20, replays=3, replay_us=500.0)
 
 
 def rotation(nbytes: int) -> int:
@@ -81,6 +82,8 @@ class Graph:
 
     def time(self) -> Timing:
         times = []
+        for _ in range(self._effort.warmups):
+            self.replay()
         for _ in range(self._effort.replays):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             with torch.cuda.stream(self._stream):
