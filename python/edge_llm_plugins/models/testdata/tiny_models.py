@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
 import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_llm_plugins import quantization
 from edge_llm_plugins.models.config import ModelConfig
+from edge_llm_plugins.models.folder import FolderWriter, QuantizedModel
+from edge_llm_plugins.models.transformer import CheckpointWeights
 
 _SIZES = {
     "hidden_size": 64,
@@ -80,3 +84,16 @@ def checkpoint_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes |= {f"{mlp}.{name}.weight": (inner, hidden) for name in ("gate_proj", "up_proj")}
         shapes[f"{mlp}.down_proj.weight"] = (hidden, inner)
     return shapes
+
+
+def quantized_folder(config: ModelConfig, path: pathlib.Path) -> QuantizedModel:
+    """Writes the tiny checkpoint as a quantized model folder, rounded to nearest."""
+    weights = CheckpointWeights(TinyCheckpoint(config))
+    with FolderWriter(path, config, {"method": "nearest"}) as folder:
+        for prefix in config.linear_shapes():
+            packed, scales = quantization.quantize_groupwise(weights.weight(prefix))
+            folder.add_linear(prefix, packed, scales, weights.bias(prefix))
+        for name in config.tensor_shapes():
+            folder.add_tensor(name, weights.tensor(name))
+        folder.write_report({})
+    return QuantizedModel(path)
