@@ -118,6 +118,31 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: pathlib.Path) -> None:
         open_checkpoint(tmp_path / "x.gguf")
 
 
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm"}
+
+
+def test_packed_linears_are_tensors_and_codes(tmp_path: pathlib.Path) -> None:
+    prefix = UP.removesuffix(".weight")
+    tensors = weights(LLAMA)
+    del tensors[UP]
+    # All codes 0x9 - 8 = 1, all zero points 8, in any order of nibbles.
+    tensors[f"{prefix}.qweight"] = np.full((64, 24), 0x99999999, np.uint32).view(np.int32)
+    tensors[f"{prefix}.qzeros"] = np.full((1, 24), 0x88888888, np.uint32).view(np.int32)
+    tensors[f"{prefix}.scales"] = scales = np.arange(1, 193).astype(np.float16)[None]
+    write_folder(tmp_path, tensors, LLAMA | {"quantization_config": AWQ})
+    checkpoint = open_checkpoint(tmp_path)
+    assert sorted(checkpoint.names()) == sorted(weights(LLAMA))
+    np.testing.assert_array_equal(checkpoint.tensor(UP), np.repeat(scales.T, 64, axis=1))
+    linear = checkpoint.quantized_linear(prefix)
+    np.testing.assert_array_equal(linear.codes, np.ones((192, 64)))
+    np.testing.assert_array_equal(linear.scales, scales)
+    assert checkpoint.quantized_linear("model.layers.1.mlp.gate_proj") is None
+
+    write_folder(tmp_path, tensors, LLAMA)
+    with pytest.raises(ValueError, match=r"qweight is there, but config\.json has no quantization"):
+        open_checkpoint(tmp_path).tensor(UP)
+
+
 # GGUF.
 
 NAMES = {
