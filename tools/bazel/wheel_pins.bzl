@@ -53,6 +53,7 @@ WHEEL_PINS = {
     "tensorrt_lean_cu13_libs-11.4": {"name": "tensorrt_lean_cu13_libs", "version": "11.4.0.106", "sha256": {"any": "e022b8d0e21f19258657aec6760e1de8b454ed176f76217e3f7ec2036c5a9410"}},
     "tensorrt_rtx_cu13_bindings": {"version": "1.7.1.116", "sha256": {"3.10": "f357cebfed83af6cbd1d3b172632cd9c6bb06a39e8296a8d3c11a9edd2fae357", "3.11": "6a4d2bf39a98b71238046b9a9dd22d0e6b146be90cd56ac09f1e068933e4e18d", "3.12": "52fb62cb86b922637848f5971b53153bf2e091c33948fa89efd215abaa52b044", "3.13": "f15cdb560cf2d926405789985509f5496e378ba457a7fb657592ce7f7311c0ff"}},
     "tensorrt_rtx_cu13_libs": {"version": "1.7.1.116", "sha256": {"any": "e3fd45fed001240d63304e77a2d4006319b839994237cb294b6e7ad72acaabcd"}},
+    "tokenizers": {"version": "0.23.3", "sha256": {"any": "376851d22bcf9d650a5c3090bb83e6cf9e895fbf0595369fa4cd43c1f69b5f87"}},
     "tomli": {"version": "2.2.1", "sha256": {"3.10": "cb55c73c5f4408779d0cf3eef9f762b9c9f147a77de7b258bef0a5628adc85cc", "3.11": "6972ca9c9cc9f0acaa56a8ca1ff51e7af152a9f87fb64623e31d5c83700080ee", "3.12": "db2b95f9de79181805df90bedc5a5ab4c165e6ec3fe99f970d0e302f384ad222", "3.13": "9316dc65bed1684c9a98ee68759ceaed29d229e985297003e494aa825ebb0281"}},
     "tqdm": {"version": "4.67.1", "sha256": {"any": "26445eca388f82e72884e0d580d5464cd801a3ea01e63e5601bdff9ba6a48de2"}},
     "typing_extensions": {"version": "4.15.0", "sha256": {"any": "f0fa19c6845758ab08074a0cfa8b7aecb71c999ca73d62883bc25cc018c4e548"}},

@@ -206,7 +206,7 @@ class ModelConfig:
         """Reads a GGUF file's metadata, keys to plain values.
 
         Args:
-          metadata: all keys of the file.
+          metadata: the keys of the file; vocab_size, which some lack, among them.
           tie_embeddings: the file has no tensor output.weight.
           rope_factors: the tensor rope_freqs.weight [rotary_size / 2], by which frequencies are
             divided, of a file that has one.
@@ -234,7 +234,6 @@ class ModelConfig:
                 f"key_length {head_size} is served"
             )
         bos, eos = (metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
-        tokens = metadata.get("tokenizer.ggml.tokens", ())
         return cls(
             architecture=architecture,
             hidden_size=get("embedding_length"),
@@ -243,7 +242,7 @@ class ModelConfig:
             num_kv_heads=get("attention.head_count_kv", num_q_heads),
             head_size=head_size,
             intermediate_size=get("feed_forward_length"),
-            vocab_size=len(tokens) or get("vocab_size"),
+            vocab_size=get("vocab_size"),
             max_positions=get("context_length"),
             rms_norm_eps=float(get("attention.layer_norm_rms_epsilon")),
             rope_theta=float(get("rope.freq_base", 10000.0)),

@@ -34,6 +34,7 @@ __all__ = [
     "ReferenceOperations",
     "Transformer",
     "Weights",
+    "parts",
     "perplexity",
 ]
 
@@ -41,6 +42,12 @@ FUSED = {  # the parts of a fused layer, in the order of their rows
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
     "gate_up_proj": ("gate_proj", "up_proj"),
 }
+
+
+def parts(prefix: str) -> list[str]:
+    """The prefixes of a checkpoint's linear layers whose rows make up a network's layer."""
+    parent, _, name = prefix.rpartition(".")
+    return [f"{parent}.{part}" for part in FUSED.get(name, (name,))]
 
 
 class Operations(Protocol):
@@ -189,17 +196,13 @@ class CheckpointWeights:
         self._names = frozenset(checkpoint.names())
 
     def weight(self, prefix: str) -> NDArray:
-        return np.concatenate([self.tensor(f"{part}.weight") for part in self._parts(prefix)])
+        return np.concatenate([self.tensor(f"{part}.weight") for part in parts(prefix)])
 
     def bias(self, prefix: str) -> NDArray | None:
-        names = [f"{part}.bias" for part in self._parts(prefix)]
+        names = [f"{part}.bias" for part in parts(prefix)]
         if not self._names.intersection(names):
             return None
         return np.concatenate([self.tensor(name) for name in names])
-
-    def _parts(self, prefix: str) -> list[str]:
-        parent, _, name = prefix.rpartition(".")
-        return [f"{parent}.{part}" for part in FUSED.get(name, (name,))]
 
 
 class ReferenceOperations:
