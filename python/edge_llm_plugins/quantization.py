@@ -58,25 +58,12 @@ def quantize_groupwise(
       ValueError: rank, shape, group size, a non-finite weight, or a group so large that
         8 * scale is no finite FP16.
     """
-    weight = np.asarray(weight)
-    if weight.dtype not in (np.float16, np.float32, np.float64):
-        raise TypeError(f"weight has dtype {weight.dtype}: float16, float32 or float64 is allowed")
-    _check_matrix("weight", weight)
     _check_group_size(group_size)
-    if not np.isfinite(weight).all():
-        n, k = np.argwhere(~np.isfinite(weight))[0]
-        raise ValueError(f"weight[{n}, {k}] is {weight[n, k]}: only finite weights are allowed")
-
+    weight = check_weight(weight)
     # FP64 makes w / scale exact enough that half to even is decided on the true quotient.
     weight = weight.astype(np.float64)
     group_starts = np.arange(0, weight.shape[1], group_size)
     exact_scales = np.maximum.reduceat(np.abs(weight), group_starts, axis=1).T / CODE_MAX
-    if exact_scales.size and exact_scales.max() > SCALE_LIMIT:
-        group, n = np.unravel_index(exact_scales.argmax(), exact_scales.shape)
-        raise ValueError(
-            f"weight row {n} has the scale {exact_scales[group, n]:g} in group {group}: at most "
-            f"{SCALE_LIMIT:g} is allowed, so that 8 * scale is a finite FP16"
-        )
     scales = exact_scales.astype(np.float16, order="C")
 
     divisors = _spread_over_columns(scales, weight.shape[1]).astype(np.float64)
@@ -164,6 +151,34 @@ def dequantize(
     columns = packed.shape[1]
     scales = check_scales(scales, 2 * packed.shape[0], columns, group_size)
     return unpack(packed).astype(np.float32) * _spread_over_columns(scales, columns)
+
+
+def check_weight(weight: ArrayLike) -> NDArray[np.floating]:
+    """Returns `weight` as an array, or refuses what cannot be quantized.
+
+    Args:
+      weight: float16, float32 or float64 [N, K], finite, |weight| <= 7 / 8 * 65504, N % 4 == 0,
+        K % 64 == 0.
+
+    Raises:
+      TypeError: the weight is not a floating point array.
+      ValueError: rank, shape, a non-finite or too large weight.
+    """
+    weight = np.asarray(weight)
+    if weight.dtype not in (np.float16, np.float32, np.float64):
+        raise TypeError(f"weight has dtype {weight.dtype}: float16, float32 or float64 is allowed")
+    _check_matrix("weight", weight)
+    if not np.isfinite(weight).all():
+        n, k = np.argwhere(~np.isfinite(weight))[0]
+        raise ValueError(f"weight[{n}, {k}] is {weight[n, k]}: only finite weights are allowed")
+    n, k = np.unravel_index(np.abs(weight).argmax(), weight.shape)
+    if abs(weight[n, k]) > CODE_MAX * SCALE_LIMIT:
+        raise ValueError(
+            f"weight row {n} has the scale {abs(float(weight[n, k])) / CODE_MAX:g} in group "
+            f"{k // GROUP_SIZE}: at most {SCALE_LIMIT:g} is allowed, so that 8 * scale is a finite "
+            "FP16"
+        )
+    return weight
 
 
 def check_packed(packed: ArrayLike) -> NDArray[np.int8]:

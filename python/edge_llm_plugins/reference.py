@@ -127,7 +127,7 @@ def attention(
     cache = inputs.kv_cache.copy()
     for b in range(inputs.batch):
         table = inputs.rope_cos_sin[b % len(inputs.rope_cos_sin)]
-        tokens = _valid_tokens(inputs, b)
+        tokens = valid_tokens(inputs, b)
         for token in tokens:
             if token.slot < inputs.capacity:
                 cache[b, 0, :, token.slot] = _rotate(k[b, token.index], table[token.position])
@@ -140,7 +140,7 @@ def attention(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Token:
+class Token:
     """A valid token of a row."""
 
     index: int  # in the row of qkv
@@ -149,7 +149,7 @@ class _Token:
     visible_slots: list[int]
 
 
-def _valid_tokens(inputs: AttentionInputs, b: int) -> list[_Token]:
+def valid_tokens(inputs: AttentionInputs, b: int) -> list[Token]:
     length = int(inputs.context_lengths[b])
     start = 0 if inputs.mode is AttentionMode.PREFILL else int(inputs.kv_cache_start_index[b])
     generates = inputs.mode in (AttentionMode.DECODE, AttentionMode.TREE_DECODE)
@@ -161,16 +161,16 @@ def _valid_tokens(inputs: AttentionInputs, b: int) -> list[_Token]:
     return _causal_tokens(inputs, start, count=min(length, inputs.seq_len))
 
 
-def _causal_tokens(inputs: AttentionInputs, start: int, count: int) -> list[_Token]:
+def _causal_tokens(inputs: AttentionInputs, start: int, count: int) -> list[Token]:
     """Tokens at the slots and positions from `start` on; each sees itself and all before it."""
     if start < 0:
         return []
     positions = inputs.rope_cos_sin.shape[1]
     end = min(start + count, inputs.capacity, positions)
-    return [_Token(slot - start, slot, slot, list(range(slot + 1))) for slot in range(start, end)]
+    return [Token(slot - start, slot, slot, list(range(slot + 1))) for slot in range(start, end)]
 
 
-def _tree_tokens(inputs: AttentionInputs, b: int, past: int) -> list[_Token]:
+def _tree_tokens(inputs: AttentionInputs, b: int, past: int) -> list[Token]:
     """Tokens at the slots from `past` on; each sees the past and those that its mask names."""
     if not 0 <= past <= inputs.capacity:
         return []
@@ -182,7 +182,7 @@ def _tree_tokens(inputs: AttentionInputs, b: int, past: int) -> list[_Token]:
     tokens = []
     for i in valid:
         seen = [past + j for j in in_cache if _mask_bit(inputs.attention_mask[b, i], j)]
-        tokens.append(_Token(i, past + i, positions[i], [*range(past), *seen]))
+        tokens.append(Token(i, past + i, positions[i], [*range(past), *seen]))
     return tokens
 
 
