@@ -6,6 +6,9 @@
     reference                          NumPy: what the plugins must compute
     ops                                one call per operation, on a GPU or on the emulator
     host, emulator                     drives plugins as TensorRT does, without TensorRT
+    models                             checkpoints, quantized model folders, the network in NumPy
+    quantize                           a checkpoint into a quantized model folder, layer by layer
+    export                             ONNX models with the plugins as nodes
 
 Importing this package loads no library and needs neither a GPU nor TensorRT.
 """
@@ -20,7 +23,10 @@ from edge_llm_plugins._build import __version__
 
 __all__ = ["__version__", "library_path", "load"]
 
-_SUBMODULES = ("emulator", "host", "ops", "quantization", "reference", "rope", "tree")
+_SUBMODULES = (
+    *("emulator", "export", "host", "models", "ops"),
+    *("quantization", "quantize", "reference", "rope", "tree"),
+)
 
 
 def library_path() -> str:

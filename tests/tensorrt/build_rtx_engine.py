@@ -1,4 +1,4 @@
-"""Builds a TensorRT-RTX engine with one plugin layer from ONNX, on a machine without a GPU.
+"""Builds a TensorRT-RTX engine with plugin layers from ONNX, on a machine without a GPU.
 
 A program of its own, because TensorRT-RTX ends the process for some failures and its parser wants
 an LD_LIBRARY_PATH from the start. Prints one JSON object: what the parser and the builder did.
@@ -12,10 +12,21 @@ import sys
 
 import tensorrt_rtx_bindings as trt
 
+from tests.tensorrt.exported_models import (
+    exported_model,
+    rewritten_attention_model,
+    rewritten_linear_model,
+)
 from tests.tensorrt.onnx_models import Model, attention_model, int4_gemm_model
 
 PLUGINS = ["AttentionPlugin", "Int4GroupwiseGemmPlugin"]
-MODELS = {"attention": attention_model, "int4_gemm": int4_gemm_model}
+MODELS = {
+    "attention": attention_model,
+    "exported": exported_model,
+    "int4_gemm": int4_gemm_model,
+    "rewritten_attention": rewritten_attention_model,
+    "rewritten_linear": rewritten_linear_model,
+}
 
 
 class Logger(trt.ILogger):

@@ -6,18 +6,13 @@ running the engine needs a GPU.
 
 from __future__ import annotations
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 LIBRARY = pathlib.Path("plugins/libedge_llm_plugins.so").resolve()
 WITH_LIBRARY = f"--library={LIBRARY}"
 FAKE_DRIVER = pathlib.Path("plugins/testing/libfake_cuda_driver.so").resolve()
-RTX_LIBRARY = pathlib.Path("../pypi_tensorrt_rtx_cu13_libs/tensorrt_rtx_libs/libtensorrt_rtx.so.1")
 SMS = [80, 86, 89, 120]  # those of ours that TensorRT-RTX builds for
 INT4_FIELDS = {"gemm_n": 256, "gemm_k": 192, "group_size": 128}
 ATTENTION_FIELDS = {"num_q_heads": 4, "num_kv_heads": 2, "head_size": 64}
@@ -25,30 +20,6 @@ ATTENTION_FIELDS = {"num_q_heads": 4, "num_kv_heads": 2, "head_size": 64}
 VERSIONS = pytest.mark.parametrize(
     "version", [{}, {"plugin_version": "2"}], ids=["upstream", "version_2"]
 )
-
-
-@pytest.fixture(scope="module")
-def rtx_folder(tmp_path_factory) -> pathlib.Path:
-    """The ONNX parser opens libtensorrt_rtx.so, and the wheel has only libtensorrt_rtx.so.1."""
-    folder = tmp_path_factory.mktemp("tensorrt_rtx")
-    (folder / "libtensorrt_rtx.so").symlink_to(RTX_LIBRARY.resolve(strict=True))
-    return folder
-
-
-@pytest.fixture
-def build(rtx_folder):
-    def run(sm: int, model: str, *flags: str, **arguments: object) -> dict:
-        """Builds an engine with the model that takes these arguments."""
-        command = [sys.executable, "tests/tensorrt/build_rtx_engine.py", f"--sm={sm}"]
-        command += [f"--model={model}", f"--arguments={json.dumps(arguments)}", *flags]
-        paths = {"LD_LIBRARY_PATH": str(rtx_folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-        result = subprocess.run(
-            command, env={**os.environ, **paths}, capture_output=True, text=True, timeout=240
-        )
-        assert result.returncode == 0, result.stderr
-        return {**json.loads(result.stdout), "stderr": result.stderr}
-
-    return run
 
 
 @pytest.fixture

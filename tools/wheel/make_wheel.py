@@ -18,8 +18,11 @@ import zipfile
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def metadata(distribution: str, version: str, summary: str, requires: list[str]) -> str:
-    """The METADATA file."""
+def metadata(
+    distribution: str, version: str, summary: str, requires: list[str], extras: list[str]
+) -> str:
+    """The METADATA file; `extras` are EXTRA=REQUIREMENT."""
+    pairs = [extra.split("=", 1) for extra in extras]
     lines = [
         "Metadata-Version: 2.1",
         f"Name: {distribution}",
@@ -32,6 +35,8 @@ def metadata(distribution: str, version: str, summary: str, requires: list[str])
         "Classifier: Programming Language :: Python :: 3",
         "Requires-Python: >=3.10",
         *(f"Requires-Dist: {requirement}" for requirement in requires),
+        *(f"Provides-Extra: {extra}" for extra in dict.fromkeys(extra for extra, _ in pairs)),
+        *(f'Requires-Dist: {requirement}; extra == "{extra}"' for extra, requirement in pairs),
     ]
     return "\n".join(lines) + "\n"
 
@@ -66,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--summary", required=True)
     parser.add_argument("--license", type=pathlib.Path, required=True)
     parser.add_argument("--requires", action="append", default=[])
+    parser.add_argument("--extra", action="append", default=[], metavar="EXTRA=REQUIREMENT")
     parser.add_argument("files", nargs="+", metavar="DESTINATION=PATH")
     args = parser.parse_args(argv)
 
@@ -79,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     info = f"{args.distribution.replace('-', '_')}-{args.version}.dist-info"
     files[f"{info}/LICENSE"] = args.license.read_bytes()
     files[f"{info}/METADATA"] = metadata(
-        args.distribution, args.version, args.summary, args.requires
+        args.distribution, args.version, args.summary, args.requires, args.extra
     ).encode()
     files[f"{info}/WHEEL"] = (
         f"Wheel-Version: 1.0\nGenerator: make_wheel\nRoot-Is-Purelib: false\nTag: {args.tag}\n"

@@ -32,6 +32,7 @@ def build(folder: pathlib.Path, order: tuple[str, ...] = ("a/__init__.py", "a/li
         "license": folder / "LICENSE",
         "requires": "numpy",
     }
+    arguments += ["--extra=more=c>=1", "--extra=more=d", "--extra=other=c>=1"]
     make_wheel.main([f"--{name}={value}" for name, value in options.items()] + arguments)
     return wheel.read_bytes()
 
@@ -65,6 +66,10 @@ def test_metadata_names_requirements_and_licence(tmp_path: pathlib.Path) -> None
         text = wheel.read("a_b-1.2.3.dist-info/METADATA").decode()
         assert "Name: a-b\nVersion: 1.2.3\n" in text
         assert "Requires-Dist: numpy\n" in text
+        assert text.count("Provides-Extra: ") == 2
+        assert "Provides-Extra: more\nProvides-Extra: other\n" in text
+        assert 'Requires-Dist: c>=1; extra == "more"\nRequires-Dist: d; extra == "more"\n' in text
+        assert 'Requires-Dist: c>=1; extra == "other"\n' in text
         assert wheel.read("a_b-1.2.3.dist-info/LICENSE") == b"licence\n"
         assert wheel.getinfo("a/lib/x.so").external_attr >> 16 == 0o100755
 

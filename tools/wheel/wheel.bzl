@@ -16,6 +16,8 @@ def _python_wheel_impl(ctx):
     args.add("--summary", ctx.attr.summary)
     args.add("--license", ctx.file.license)
     args.add_all(ctx.attr.requires, format_each = "--requires=%s")
+    for extra, requirements in ctx.attr.extras.items():
+        args.add_all(requirements, format_each = "--extra=" + extra + "=%s")
     for target, folder in ctx.attr.contents.items():
         for file in target.files.to_list():
             args.add_joined([folder + file.basename, file], join_with = "=")
@@ -36,6 +38,7 @@ _python_wheel = rule(
             doc = "What is packed, and the folder it goes to (ends with a slash).",
         ),
         "distribution": attr.string(mandatory = True, doc = "The name that pip knows."),
+        "extras": attr.string_list_dict(doc = "Requirements of the parts that need more."),
         "license": attr.label(allow_single_file = True, mandatory = True),
         "platform_tag": attr.string(mandatory = True, doc = "Such as manylinux_2_28_x86_64."),
         "python_tag": attr.string(mandatory = True, doc = "Such as cp311; the ABI tag is the same."),

@@ -151,9 +151,10 @@ def test_large_weights_go_to_a_file_beside_the_model(export, folders, monkeypatc
             onnx.numpy_helper.to_array(tensors[tensor.name]), onnx.numpy_helper.to_array(tensor)
         )
     stored = onnx.load(path, load_external_data=False).graph.initializer
-    assert {e.value for t in stored for e in t.external_data if e.key == "location"} == {
-        "large.onnx.data"
-    }
+    facts = [(entry.key, entry.value) for tensor in stored for entry in tensor.external_data]
+    assert {value for key, value in facts if key == "location"} == {"large.onnx.data"}
+    offsets = [int(value) for key, value in facts if key == "offset"]
+    assert len(offsets) > 10 and not any(offset % 4096 for offset in offsets)
 
 
 def test_metadata_describe_the_model_and_its_profiles(export):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Sequence
 
 import onnx
@@ -35,6 +36,9 @@ def register() -> None:
         return
     for schema in (_attention_schema(), _int4_gemm_schema()):
         defs.register_schema(schema)
+        # Some releases of onnx end a process with a crash, freeing Python's inference functions
+        # after the interpreter is gone.
+        atexit.register(defs.deregister_schema, schema.name, OPSET, DOMAIN)
 
 
 def _attention_schema() -> defs.OpSchema:

@@ -100,7 +100,7 @@ def test_rows_of_a_batch_do_not_see_each_other():
         assert_logits(logits[row], expected[0, -1:], 1e-5)
 
 
-@pytest.mark.parametrize("mode", ["prefill", "chunk", "decode", "tree"])
+@pytest.mark.parametrize("mode", ["prefill", "chunk", "decode", "tree", "tree of blind tokens"])
 def test_float16_attention_is_that_of_the_reference(mode):
     config = CONFIGS["llama3"]
     rng = np.random.default_rng(1)
@@ -111,6 +111,13 @@ def test_float16_attention_is_that_of_the_reference(mode):
         "chunk": AttentionStep.chunk([7, CAPACITY - 2], [2, 5]),
         "decode": AttentionStep.decode([0, CAPACITY - 1]),
         "tree": AttentionStep.draft_tree(parents, [CAPACITY - 3, 4]),
+        # Without a past and with empty mask rows; their positions make them no padding.
+        "tree of blind tokens": AttentionStep(
+            np.array([5, 5], np.int32),
+            np.zeros(2, np.int32),
+            np.array([[[0], [1], [0], [4], [16]]] * 2, np.int32),
+            np.zeros((2, 5), np.int32),
+        ),
     }[mode]
     operations = transformer("llama3", np.float16, batch=2).operations
     cache = rng.standard_normal(operations.kv_caches[1].shape).astype(np.float16)
