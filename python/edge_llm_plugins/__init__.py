@@ -7,6 +7,7 @@
     ops                                one call per operation, on a GPU or on the emulator
     host, emulator                     drives plugins as TensorRT does, without TensorRT
     models                             checkpoints, quantized model folders, the network in NumPy
+    quantize                           a checkpoint into a quantized model folder, layer by layer
     export                             ONNX models with the plugins as nodes
 
 Importing this package loads no library and needs neither a GPU nor TensorRT.
@@ -24,7 +25,7 @@ __all__ = ["__version__", "library_path", "load"]
 
 _SUBMODULES = (
     *("emulator", "export", "host", "models", "ops"),
-    *("quantization", "reference", "rope", "tree"),
+    *("quantization", "quantize", "reference", "rope", "tree"),
 )
 
 

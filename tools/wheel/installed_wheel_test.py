@@ -13,6 +13,7 @@ import pytest
 
 PROGRAM = """
 import json, numpy as np, edge_llm_plugins
+import edge_llm_plugins.quantize.pipeline
 from edge_llm_plugins import ops, quantization, reference
 rng = np.random.default_rng(0)
 packed, scales = quantization.quantize_groupwise(rng.standard_normal((64, 320)))
@@ -21,6 +22,12 @@ expected = reference.int4_groupwise_gemm(x, packed, scales)
 for version in "1", "2":
     y = ops.int4_groupwise_gemm(x, packed, scales, device="emulator", plugin_version=version)
     reference.assert_close(y, expected)
+try:
+    edge_llm_plugins.quantize.pipeline.quantize("checkpoint", "folder")
+except ImportError as error:
+    assert str(error) == "tqdm is not installed: pip install 'edge-llm-plugins[quantize]'", error
+else:
+    raise AssertionError("tqdm is at hand without its extra")
 print(edge_llm_plugins.__version__, edge_llm_plugins.__file__)
 """
 
@@ -48,6 +55,8 @@ def test_name_carries_version_and_tags(wheel: pathlib.Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         info = f"edge_llm_plugins-{version}.dist-info"
         assert f"Version: {version}\n" in archive.read(f"{info}/METADATA").decode()
+        for extra in ("export", "quantize", "torch"):
+            assert f"Provides-Extra: {extra}\n" in archive.read(f"{info}/METADATA").decode()
         assert b"Apache License" in archive.read(f"{info}/LICENSE")
 
 
@@ -60,6 +69,8 @@ def test_holds_the_package_alone(wheel: pathlib.Path) -> None:
         "libptx_emulator_cuda.so",
     )
     assert "edge_llm_plugins/_bindings.so" in names
+    for package in ("export", "models", "quantize"):
+        assert f"edge_llm_plugins/{package}/__init__.py" in names
     assert {f"edge_llm_plugins/lib/{name}" for name in libraries} <= set(names)
     assert all(name.startswith(("edge_llm_plugins/", "edge_llm_plugins-")) for name in names)
     assert not [name for name in names if name.endswith("_test.py")]

@@ -162,7 +162,20 @@ NAMES = {
     "mlp.down_proj": "ffn_down",
     "model.layers": "blk",
 }
-TOKENS = ["<end>", "<s>", "</s>", "<tool>", "a", "b", "Ġ", "1", "2", "ab", "Ċ", "c"]
+TOKENS = [
+    "<end>",
+    "<s>",
+    "</s>",
+    "<tool>",
+    "a",
+    "b",
+    "Ġ",
+    "1",
+    "2",
+    "ab",
+    "Ċ",
+    "ba",
+]  # no merge makes "ba"
 
 
 def llama_cpp_rows(values: np.ndarray, heads: int) -> np.ndarray:
@@ -282,18 +295,21 @@ def gguf_tokenizer(path: pathlib.Path, **kwargs: Any) -> tuple[Any, dict[str, An
     return tokenizer, json.loads(files["tokenizer_config.json"])
 
 
-@pytest.mark.parametrize(
-    ("pre", "pieces"),
-    [
-        ("smollm", ["ab", "1", "2", "Ġ", "Ġ", "a"]),
-        ("gpt-2", ["ab", "1", "2", "Ġ", "Ġ", "a"]),
-        ("qwen2", ["ab", "1", "2", "Ġ", "Ġ", "a"]),
-        ("llama-bpe", ["ab", "1", "2", "Ġ", "Ġ", "a"]),
-    ],
-)
-def test_gguf_tokenizer(pre: str, pieces: list[str], tmp_path: pathlib.Path) -> None:
+CUTS = {  # of "It's 1234  x\n\n y", as the models' own tokenizers cut it
+    "gpt-2": ["It", "'s", "Ġ1234", "Ġ", "Ġx", "ĊĊ", "Ġy"],
+    "llama-bpe": ["It", "'s", "Ġ", "123", "4", "Ġ", "Ġx", "ĊĊ", "Ġy"],
+    "qwen2": ["It", "'s", "Ġ", "1", "2", "3", "4", "Ġ", "Ġx", "ĊĊ", "Ġy"],
+    "smollm": ["It", "'s", "Ġ", "1", "2", "3", "4", "Ġ", "Ġx", "ĊĊ", "Ġy"],
+}
+
+
+@pytest.mark.parametrize("pre", CUTS)
+def test_gguf_tokenizer(pre: str, tmp_path: pathlib.Path) -> None:
     tokenizer, config = gguf_tokenizer(tmp_path / "m.gguf", pre=pre)
-    assert tokenizer.encode("ab12  a").tokens == pieces
+    cuts = tokenizer.pre_tokenizer.pre_tokenize_str("It's 1234  x\n\n y")
+    assert [cut for cut, _ in cuts] == CUTS[pre]
+    assert tokenizer.encode("ab12  a").tokens == ["ab", "1", "2", "Ġ", "Ġ", "a"]
+    assert tokenizer.encode("ba").tokens == (["ba"] if pre == "llama-bpe" else ["b", "a"])
     text = "b\n<tool>a</s>"
     encoded = tokenizer.encode(text)
     assert encoded.tokens == ["b", "Ċ", "<tool>", "a", "</s>"]
