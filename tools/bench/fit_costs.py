@@ -93,13 +93,8 @@ def fit(
         rows = [row for row in measurements if row.variant == name]
         parts = [work(row, variants[name], manifest["sms"][sm], sm_count) for row in rows]
         relative = np.array(parts) / np.array([[row.us] for row in rows])
-        costs[name] = dict(zip(COSTS, (_rounded(x) for x in _solve(relative)), strict=True))
+        costs[name] = dict(zip(COSTS, (round(float(us), 2) for us in _solve(relative)), strict=True))
     return costs
-
-
-def _rounded(us: float) -> float:
-    """Three digits, and none of them below a nanosecond."""
-    return round(float(f"{us:.3g}"), 3)
 
 
 def _solve(parts: NDArray[np.float64]) -> NDArray[np.float64]:
