@@ -93,7 +93,9 @@ def fit(
         rows = [row for row in measurements if row.variant == name]
         parts = [work(row, variants[name], manifest["sms"][sm], sm_count) for row in rows]
         relative = np.array(parts) / np.array([[row.us] for row in rows])
-        costs[name] = dict(zip(COSTS, (round(float(us), 2) for us in _solve(relative)), strict=True))
+        costs[name] = dict(
+            zip(COSTS, (round(float(us), 2) for us in _solve(relative)), strict=True)
+        )
     return costs
 
 
