@@ -77,6 +77,7 @@ def test_one_file_comes_back(tmp_path: pathlib.Path) -> None:
     assert model.quantization == {"method": "rtn"}
     assert model.report == {"layers": []}
     check(model, written)
+    assert len({path.stat().st_mode for path in model.path.iterdir()}) == 1
     assert sorted(path.name for path in model.path.iterdir()) == [
         "config.json",
         "model.safetensors",

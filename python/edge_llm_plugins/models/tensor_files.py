@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,10 @@ class TensorFilesWriter:
             else np.empty(shape, dtype)
             for name, (dtype, shape, offset) in self._pending.items()
         }
-        numpy_files.save_file(views, self._part(len(self._shards)), metadata={"format": "np"})
+        part = self._part(len(self._shards))
+        numpy_files.save_file(views, part, metadata={"format": "np"})
+        # Some versions of safetensors let nobody but the owner read.
+        shutil.copymode(self._raw_path, part)
         self._shards.append(list(self._pending))
         self._pending = {}
         self._raw.seek(0)
