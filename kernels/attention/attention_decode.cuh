@@ -118,8 +118,9 @@ struct DecodeWork {
 #pragma unroll 1
     for (int i = threadIdx.x; i < (last_slot - first_slot) * Tile::kHeadChunks;
          i += Tile::kThreads) {
-      const int slot = first_slot + i / Tile::kHeadChunks;
-      const int chunk = i % Tile::kHeadChunks;
+      const unsigned index = i;
+      const int slot = first_slot + static_cast<int>(index / Tile::kHeadChunks);
+      const int chunk = static_cast<int>(index % Tile::kHeadChunks);
       const int token = first_token + slot;
       const uint32_t k = stage + head_offset<Tile>(slot, chunk);
       const uint32_t v = k + Tile::kKvBytes;

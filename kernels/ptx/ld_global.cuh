@@ -20,19 +20,4 @@ __device__ __forceinline__ void ld_global_nc_v4(uint32_t (&value)[4], const void
       : "l"(global), "r"(static_cast<int>(valid)));
 }
 
-// ld.global.nc.u16: one FP16 value as bits. Zero unless `valid`.
-// PTX ISA, "Data movement and conversion instructions: ld.global.nc".
-__device__ __forceinline__ uint16_t ld_global_nc_u16(const void* global, bool valid) {
-  uint16_t value = 0;
-  asm volatile(
-      "{\n"
-      ".reg .pred valid;\n"
-      "setp.ne.s32 valid, %2, 0;\n"
-      "@valid ld.global.nc.u16 %0, [%1];\n"
-      "}"
-      : "+h"(value)
-      : "l"(global), "r"(static_cast<int>(valid)));
-  return value;
-}
-
 }  // namespace edge_llm::ptx
