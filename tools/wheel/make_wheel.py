@@ -41,6 +41,12 @@ def metadata(
     return "\n".join(lines) + "\n"
 
 
+def entry_points(console_scripts: list[str]) -> bytes:
+    """The entry_points.txt file; `console_scripts` are NAME=MODULE:FUNCTION."""
+    lines = ["[console_scripts]", *(" = ".join(item.split("=", 1)) for item in console_scripts)]
+    return ("\n".join(lines) + "\n").encode()
+
+
 def record(files: dict[str, bytes], own_path: str) -> str:
     """The RECORD file: path, hash and size of every other file, and its own path."""
     lines = []
@@ -72,6 +78,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--license", type=pathlib.Path, required=True)
     parser.add_argument("--requires", action="append", default=[])
     parser.add_argument("--extra", action="append", default=[], metavar="EXTRA=REQUIREMENT")
+    parser.add_argument(
+        "--console_script", action="append", default=[], metavar="NAME=MODULE:FUNCTION"
+    )
     parser.add_argument("files", nargs="+", metavar="DESTINATION=PATH")
     args = parser.parse_args(argv)
 
@@ -90,6 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     files[f"{info}/WHEEL"] = (
         f"Wheel-Version: 1.0\nGenerator: make_wheel\nRoot-Is-Purelib: false\nTag: {args.tag}\n"
     ).encode()
+    if args.console_script:
+        files[f"{info}/entry_points.txt"] = entry_points(args.console_script)
     files[f"{info}/RECORD"] = record(files, f"{info}/RECORD").encode()
     write_wheel(args.output, files)
 

@@ -33,6 +33,7 @@ def build(folder: pathlib.Path, order: tuple[str, ...] = ("a/__init__.py", "a/li
         "requires": "numpy",
     }
     arguments += ["--extra=more=c>=1", "--extra=more=d", "--extra=other=c>=1"]
+    arguments += ["--console_script=a=a.main:run"]
     make_wheel.main([f"--{name}={value}" for name, value in options.items()] + arguments)
     return wheel.read_bytes()
 
@@ -60,7 +61,7 @@ def test_record_lists_hash_and_size_of_every_file(tmp_path: pathlib.Path) -> Non
             assert int(size) == len(content)
 
 
-def test_metadata_names_requirements_and_licence(tmp_path: pathlib.Path) -> None:
+def test_metadata_names_requirements_licence_and_commands(tmp_path: pathlib.Path) -> None:
     build(tmp_path / "w")
     with zipfile.ZipFile(next((tmp_path / "w").glob("*.whl"))) as wheel:
         text = wheel.read("a_b-1.2.3.dist-info/METADATA").decode()
@@ -70,6 +71,8 @@ def test_metadata_names_requirements_and_licence(tmp_path: pathlib.Path) -> None
         assert "Provides-Extra: more\nProvides-Extra: other\n" in text
         assert 'Requires-Dist: c>=1; extra == "more"\nRequires-Dist: d; extra == "more"\n' in text
         assert 'Requires-Dist: c>=1; extra == "other"\n' in text
+        entries = wheel.read("a_b-1.2.3.dist-info/entry_points.txt").decode()
+        assert entries == "[console_scripts]\na = a.main:run\n"
         assert wheel.read("a_b-1.2.3.dist-info/LICENSE") == b"licence\n"
         assert wheel.getinfo("a/lib/x.so").external_attr >> 16 == 0o100755
 

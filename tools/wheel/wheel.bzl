@@ -16,6 +16,7 @@ def _python_wheel_impl(ctx):
     args.add("--summary", ctx.attr.summary)
     args.add("--license", ctx.file.license)
     args.add_all(ctx.attr.requires, format_each = "--requires=%s")
+    args.add_all(ctx.attr.console_scripts, format_each = "--console_script=%s")
     for extra, requirements in ctx.attr.extras.items():
         args.add_all(requirements, format_each = "--extra=" + extra + "=%s")
     for target, folder in ctx.attr.contents.items():
@@ -33,6 +34,7 @@ def _python_wheel_impl(ctx):
 _python_wheel = rule(
     implementation = _python_wheel_impl,
     attrs = {
+        "console_scripts": attr.string_list(doc = "Commands, as NAME=MODULE:FUNCTION."),
         "contents": attr.label_keyed_string_dict(
             allow_files = True,
             doc = "What is packed, and the folder it goes to (ends with a slash).",

@@ -1,0 +1,1 @@
+"""The command `edge-llm-plugins`: each module but `main` and `command` is one of its commands."""

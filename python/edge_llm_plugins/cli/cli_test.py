@@ -1,0 +1,173 @@
+"""The command: dispatch, help, one-line errors, and the phases from a checkpoint to ONNX."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from absl import flags
+
+from edge_llm_plugins.cli.command import Command, UsageError
+from edge_llm_plugins.cli.main import COMMANDS, main
+from edge_llm_plugins.models.testdata import tiny_models
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command."""
+    code = main([str(word) for word in words])
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+@pytest.fixture
+def checkpoint(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder as Hugging Face has them."""
+    tiny = tiny_models.TinyCheckpoint(tiny_models.CONFIGS["qwen2"])
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    tensors = {name: tiny.tensor(name).astype(np.float16) for name in tiny.names()}
+    safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+    config = tiny.config
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "qwen2",
+                "hidden_act": "silu",
+                "hidden_size": config.hidden_size,
+                "num_hidden_layers": config.num_layers,
+                "num_attention_heads": config.num_q_heads,
+                "num_key_value_heads": config.num_kv_heads,
+                "head_dim": config.head_size,
+                "intermediate_size": config.intermediate_size,
+                "vocab_size": config.vocab_size,
+                "max_position_embeddings": config.max_positions,
+                "rms_norm_eps": config.rms_norm_eps,
+                "rope_theta": config.rope_theta,
+                "tie_word_embeddings": False,
+            }
+        )
+    )
+    return folder
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]], ids=lambda words: words[0])
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    code, output, _ = run(capsys, *words)
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines()[4:]] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_shows_usage_and_every_flag(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    code, output, _ = run(capsys, name, "--help")
+    assert code == 0
+    assert output.startswith(f"usage: edge-llm-plugins {name}")
+    module = sys.modules[f"edge_llm_plugins.cli.{name}"]
+    for flag in module.COMMAND.flags:
+        assert f"\n  --{flag}: " in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "a command is missing: info, "),
+        (["quantise"], "'quantise' is no command: info, "),
+        (["export", "folder"], "export takes FOLDER MODEL.onnx, not folder"),
+        (["info", "all"], "info takes no arguments, not all"),
+        (["export", "a", "b", "--kapacity=1"], "Unknown command line flag 'kapacity'"),
+        (["export", "a", "b", "--capacity=many"], "flag --capacity=many"),
+        (["export", "a", "b", "--tensorrt=9"], "flag --tensorrt=9: value should be one of"),
+    ],
+    ids=lambda value: "_".join(value) or "nothing" if isinstance(value, list) else "",
+)
+def test_impossible_calls_end_with_2(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    code, output, errors = run(capsys, *words)
+    assert (code, output) == (2, "")
+    assert errors.startswith(f"edge-llm-plugins: {message}")
+    assert errors.count("\n") == 1
+
+
+def test_refusals_end_with_1_and_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    code, output, errors = run(capsys, "export", tmp_path / "nowhere", tmp_path / "model.onnx")
+    assert (code, output) == (1, "")
+    assert errors.startswith("edge-llm-plugins: ") and errors.count("\n") == 1
+    assert "nowhere" in errors
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect() -> None:
+        raise AssertionError("a defect")
+
+    from edge_llm_plugins.cli import info
+
+    monkeypatch.setattr(info, "COMMAND", Command("info", (), "", flags.FlagValues(), defect))
+    with pytest.raises(AssertionError, match="a defect"):
+        main(["info"])
+
+
+def test_flags_of_one_call_are_gone_in_the_next() -> None:
+    values = flags.FlagValues()
+    size = flags.DEFINE_integer("size", 3, "", flag_values=values)
+    seen = []
+    command = Command("name", (), "", values, lambda: seen.append(size.value))
+    command(["--size=5"])
+    command([])
+    assert seen == [5, 3]
+    with pytest.raises(UsageError, match="name takes no arguments, not more"):
+        command(["more"])
+
+
+def test_info_names_version_device_and_kernels(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run(capsys, "info")
+    assert code == 0
+    facts = dict(line.split(None, 1) for line in output.splitlines() if line[0] != " ")
+    assert list(facts) == ["version", "library", "kernels", "device", "TensorRT"]
+    assert facts["library"].endswith("libedge_llm_plugins.so")
+
+
+def test_a_checkpoint_is_quantized_and_exported(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, checkpoint: pathlib.Path
+) -> None:
+    folder, model = tmp_path / "folder", tmp_path / "model.onnx"
+    code, output, errors = run(capsys, "quantize", checkpoint, folder)
+    assert code == 0, errors
+    assert "relative error of weights" in output
+    assert output.endswith(f"wrote {folder}\n")
+
+    code, output, errors = run(capsys, "export", folder, model, "--capacity=32", "--batch=2")
+    assert code == 0, errors
+    assert output == f"wrote {model}\n"
+    assert model.exists()
+
+
+def test_calibration_needs_a_tokenizer(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, checkpoint: pathlib.Path
+) -> None:
+    text = tmp_path / "texts.txt"
+    text.write_text("Some words.\n\nAnd more.\n")
+    code, _, errors = run(
+        capsys, "quantize", checkpoint, tmp_path / "folder", f"--calibration={text}"
+    )
+    assert code == 1
+    assert "the checkpoint has no tokenizer.json" in errors
+    assert not (tmp_path / "folder").exists()
+
+
+def test_is_a_module_of_the_package() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "edge_llm_plugins", "nothing"], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("edge-llm-plugins: 'nothing' is no command")
