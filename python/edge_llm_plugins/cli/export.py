@@ -15,7 +15,10 @@ _CAPACITY = flags.DEFINE_integer(
 )
 _BATCH = flags.DEFINE_integer("batch", 1, "Rows at most.", flag_values=FLAGS)
 _PREFILL_TOKENS = flags.DEFINE_integer(
-    "prefill_tokens", 512, "Tokens of a prefill, or of a chunk of a longer one.", flag_values=FLAGS
+    "prefill_tokens",
+    None,
+    "Tokens of a prefill, or of a chunk of a longer one. By default 512, or all of the capacity.",
+    flag_values=FLAGS,
 )
 _TREE_TOKENS = flags.DEFINE_integer(
     "tree_tokens",
@@ -42,9 +45,10 @@ def run(folder: str, path: str) -> None:
     require("onnx", "export")
     from edge_llm_plugins.export import builder, metadata
 
-    limits = metadata.Limits(
-        _CAPACITY.value, _BATCH.value, _PREFILL_TOKENS.value, _TREE_TOKENS.value
-    )
+    prefill_tokens = _PREFILL_TOKENS.value
+    if prefill_tokens is None:
+        prefill_tokens = min(512, _CAPACITY.value)
+    limits = metadata.Limits(_CAPACITY.value, _BATCH.value, prefill_tokens, _TREE_TOKENS.value)
     written = builder.export_model(
         QuantizedModel(folder),
         path,
