@@ -73,7 +73,7 @@ struct DecodeWork {
   }
 
   __device__ __forceinline__ void load_q(uint32_t q) const {
-    gather_heads<Tile, Tile::kTileQ>(q, [&](int tile_row) { return q_of(tile_row); });
+    gather_heads<Tile, Tile::kTileQ, 1>(q, [&](int tile_row) { return q_of(tile_row); });
   }
 
   __device__ __forceinline__ void prepare() const {
@@ -97,9 +97,11 @@ struct DecodeWork {
       load_heads<Tile, Tile::kTileKv>(stage, heads.k);
       load_heads<Tile, Tile::kTileKv>(stage + Tile::kKvBytes, heads.v);
     } else {
-      gather_heads<Tile, Tile::kTileKv>(stage, [&](int slot) { return k_of(tile, slot); });
-      gather_heads<Tile, Tile::kTileKv>(stage + Tile::kKvBytes,
-                                        [&](int slot) { return v_of(tile, slot); });
+      constexpr int kNewUnroll = 4;  // the last split has the longest way: addresses side by side
+      gather_heads<Tile, Tile::kTileKv, kNewUnroll>(stage,
+                                                    [&](int slot) { return k_of(tile, slot); });
+      gather_heads<Tile, Tile::kTileKv, kNewUnroll>(stage + Tile::kKvBytes,
+                                                    [&](int slot) { return v_of(tile, slot); });
     }
   }
 
@@ -115,12 +117,11 @@ struct DecodeWork {
         [&](int slot) { return angles_of(first_token + slot); }, [] {});
     __syncthreads();
     const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
+    const unsigned chunks = (last_slot - first_slot) * Tile::kHeadChunks;
 #pragma unroll 1
-    for (int i = threadIdx.x; i < (last_slot - first_slot) * Tile::kHeadChunks;
-         i += Tile::kThreads) {
-      const unsigned index = i;
-      const int slot = first_slot + static_cast<int>(index / Tile::kHeadChunks);
-      const int chunk = static_cast<int>(index % Tile::kHeadChunks);
+    for (unsigned i = threadIdx.x; i < chunks; i += Tile::kThreads) {
+      const int slot = first_slot + static_cast<int>(i / Tile::kHeadChunks);
+      const int chunk = static_cast<int>(i % Tile::kHeadChunks);
       const int token = first_token + slot;
       const uint32_t k = stage + head_offset<Tile>(slot, chunk);
       const uint32_t v = k + Tile::kKvBytes;
@@ -211,7 +212,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   const auto range_of = [&](const AttentionRow& row) {
     return SplitRange(row.kv_length(), Tile::kTileKv, blockIdx.y, params.splits);
   };
-  if constexpr (ptx::kDependentLaunch) {
+  if constexpr (ptx::kDependentLaunch) {  // while the kernel in front ends
     const AttentionRow expected = expected_row(params, batch);
     const DecodeWork<Tile> expected_work = {params, warp, expected, rows, cache, visibility};
     expected_work.prefetch(range_of(expected));

@@ -41,7 +41,7 @@ struct PrefillWork {
   }
 
   __device__ __forceinline__ void load_q(uint32_t q) const {
-    gather_heads<Tile, Tile::kTileQ>(q, [&](int token) -> const char* {
+    gather_heads<Tile, Tile::kTileQ, 1>(q, [&](int token) -> const char* {
       return token < tokens ? packed_head(params, row.batch, first_token + token, head) : nullptr;
     });
   }
@@ -65,7 +65,7 @@ struct PrefillWork {
     const int count = slots - first_slot;
     const auto load = [&](uint32_t target, const char* first) {
       if (count >= Tile::kTileKv) return load_heads<Tile, Tile::kTileKv>(target, first);
-      gather_heads<Tile, Tile::kTileKv>(target, [&](int slot) -> const char* {
+      gather_heads<Tile, Tile::kTileKv, 1>(target, [&](int slot) -> const char* {
         return slot < count ? first + slot * Tile::kHeadBytes : nullptr;
       });
     };

@@ -97,9 +97,8 @@ __device__ __forceinline__ void load_heads(uint32_t target, const char* heads) {
 
 // Copies kRows heads to shared memory, from head_of(row); zeros, and nothing is read, where that is
 // null: the product of a weight 0 and a NaN would be NaN.
-template <class Tile, int kRows, class HeadOf>
+template <class Tile, int kRows, int kUnroll, class HeadOf>
 __device__ __forceinline__ void gather_heads(uint32_t target, const HeadOf& head_of) {
-  constexpr int kUnroll = 4;  // a CTA has few warps, so addresses are computed side by side
   for_each_chunk<Tile, kRows, kUnroll>([&](int row, int chunk) {
     const char* head = head_of(row);
     ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk), head + chunk * 16, head != nullptr);
