@@ -89,3 +89,13 @@ ATTENTION_VARIANTS = {
     "attention_decode_f16_d128_m64_w8": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 1},
     "attention_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }
+
+_SMS_WITH_LITTLE_SHARED_MEMORY = [sm for sm, row in SMS.items() if row["shared_per_block"] < 128 * 1024]
+
+# The SMs for which a variant is not compiled: one CTA of theirs may not have its shared memory. The
+# generator computes it, and refuses a table that says otherwise.
+EXCLUDED = {
+    "int4_gemv_f16_m8_n32_w16": _SMS_WITH_LITTLE_SHARED_MEMORY,
+    "int4_gemv_f16_m16_n32_w16": _SMS_WITH_LITTLE_SHARED_MEMORY,
+    "int4_gemv_f16_m16_n128_w4": _SMS_WITH_LITTLE_SHARED_MEMORY,
+}

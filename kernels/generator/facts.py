@@ -26,6 +26,15 @@ class Sm:
         return cls(name=name, **{**row, "cuda": tuple(row["cuda"])})
 
 
+# What the driver keeps of the shared memory for each resident CTA.
+_RESERVED_SHARED_BYTES = 1024
+
+
+def resident_ctas(ctas_per_sm: int, shared_bytes: int, sm: Sm) -> int:
+    """CTAs of one multiprocessor, where the registers allow ctas_per_sm of them."""
+    return min(ctas_per_sm, sm.shared_per_sm // (shared_bytes + _RESERVED_SHARED_BYTES))
+
+
 def require(condition: bool, name: str, reason: str) -> None:
     if not condition:
         raise ValueError(f"{name}: {reason}; change its row in kernels/variants.bzl")

@@ -11,6 +11,7 @@ from typing import Any
 from absl import app, flags
 
 from kernels.generator.attention_variants import AttentionVariant
+from kernels.generator.facts import Sm, resident_ctas
 from kernels.generator.variants import Int4GemmVariant, Tables
 
 Variant = Int4GemmVariant | AttentionVariant
@@ -22,7 +23,20 @@ _MANIFEST = flags.DEFINE_string("manifest", None, "The manifest to write.")
 _CPP_TABLES = flags.DEFINE_string("cpp_tables", None, "The C++ header to write.")
 
 
-def source(variant: Variant) -> str:
+def _launch_bounds(variant: Variant, sms: tuple[Sm, ...]) -> str:
+    """Threads, and CTAs per SM: where shared memory holds fewer, each may have more registers."""
+    bounds = str(variant.ctas_per_sm)
+    fewer: dict[int, list[str]] = {}
+    for sm in sms:
+        ctas = resident_ctas(variant.ctas_per_sm, variant.shared_bytes, sm)
+        if variant.misfit(sm) is None and ctas < variant.ctas_per_sm:
+            fewer.setdefault(ctas, []).append(f"KERNEL_SM == {sm.name}")
+    for ctas, conditions in sorted(fewer.items()):
+        bounds = f"{' || '.join(conditions)} ? {ctas} : {bounds}"
+    return f"{variant.threads}, {bounds}"
+
+
+def source(variant: Variant, sms: tuple[Sm, ...]) -> str:
     """The CUDA source of one variant: an instantiation of its template, no more."""
     tile, arguments = "", ""
     if variant.tile_type is not None:
@@ -36,7 +50,7 @@ def source(variant: Variant) -> str:
     return f"""\
 #include "{variant.header}"
 
-{tile}extern "C" __global__ void __launch_bounds__({variant.threads}, {variant.ctas_per_sm})
+{tile}extern "C" __global__ void __launch_bounds__({_launch_bounds(variant, sms)})
 KERNEL_SYMBOL(const edge_llm::{variant.params_type} params) {{
   edge_llm::{variant.function}{arguments}(params);
 }}
@@ -64,7 +78,8 @@ def manifest(tables: Tables) -> dict[str, Any]:
             row = {"id": f"{variant.name}_sm{sm.name}", "variant": variant.name, "sm": sm.name}
             reason = variant.misfit(sm)
             if reason is None:
-                images.append(row)
+                ctas = resident_ctas(variant.ctas_per_sm, variant.shared_bytes, sm)
+                images.append({**row, "ctas_per_sm": ctas})
             else:
                 excluded.append({**row, "reason": reason})
     return {
@@ -126,7 +141,7 @@ def main(argv: list[str]) -> None:
     tables = Tables.from_json(pathlib.Path(_TABLES.value).read_text())
     variants = {variant.name: variant for variant in tables.variants}
     for path in map(pathlib.Path, _SOURCES.value):
-        path.write_text(source(variants[path.stem]))
+        path.write_text(source(variants[path.stem], tables.sms))
     for path in map(pathlib.Path, _ROWS.value):
         path.write_text(json.dumps(manifest_row(tables, variants[path.stem]), indent=2) + "\n")
     if _MANIFEST.value:

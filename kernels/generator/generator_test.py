@@ -122,6 +122,14 @@ def test_variant_that_does_not_fit_is_excluded_with_a_reason(tables: Tables) -> 
     assert generate.manifest(exact)["excluded"] == []
 
 
+@pytest.mark.parametrize("sms", [[], ["86", "89", "120"], ["80", "86", "89", "120", "121"]], ids=len)
+def test_excluded_sms_that_are_not_the_misfits_are_refused(sms: list[str]) -> None:
+    tables = json.loads(_TABLES.read_text())
+    tables["excluded"]["int4_gemv_f16_m8_n32_w16"] = sms
+    with pytest.raises(ValueError, match="int4_gemv_f16_m8_n32_w16: EXCLUDED names SM"):
+        Tables.from_json(json.dumps(tables))
+
+
 def test_every_row_count_has_a_variant_on_every_sm(tables: Tables) -> None:
     for sm in tables.sms:
         tiles = [variant.tile for variant in tables.int4_gemm if not variant.misfit(sm)]
@@ -139,12 +147,22 @@ def test_only_the_tallest_pipelines_are_excluded_from_small_sms(tables: Tables) 
     }
 
 
-def test_source_instantiates_the_tile() -> None:
-    text = generate.source(Int4GemmVariant.from_row(_GEMM_NAME, _GEMM))
+def test_source_instantiates_the_tile(tables: Tables) -> None:
+    text = generate.source(Int4GemmVariant.from_row(_GEMM_NAME, _GEMM), tables.sms)
     assert '#include "kernels/gemm/int4_gemm.cuh"' in text
     assert "Int4GemmTile<64, 128, 64, 4, 1, 4, 2>" in text
     assert "__launch_bounds__(256, 2)" in text
     assert "KERNEL_SYMBOL(const edge_llm::Int4GemmParams params)" in text
+
+
+def test_launch_bounds_name_what_the_shared_memory_of_each_sm_holds(tables: Tables) -> None:
+    variant = Int4GemmVariant.from_row(_GEMM_NAME, {**_GEMM, "ctas_per_sm": 4})
+    small = [sm.name for sm in tables.sms if sm.shared_per_sm < 4 * (variant.shared_bytes + 1024)]
+    assert small == ["80", "86", "87", "89", "120", "121"]
+    assert (
+        "__launch_bounds__(256, KERNEL_SM == 80 || KERNEL_SM == 87 ? 3 : "
+        "KERNEL_SM == 86 || KERNEL_SM == 89 || KERNEL_SM == 120 || KERNEL_SM == 121 ? 2 : 4)"
+    ) in generate.source(variant, tables.sms)
 
 
 def test_cpp_tables_hold_the_rows(tables: Tables) -> None:

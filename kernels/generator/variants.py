@@ -221,8 +221,9 @@ class Tables:
 
     @classmethod
     def from_json(cls, text: str) -> Tables:
+        """Checks all rows; raises ValueError with the row, the value and what is allowed."""
         tables = json.loads(text)
-        return cls(
+        parsed = cls(
             sms=tuple(
                 Sm.from_row(name, tables["sms"][name]) for name in sorted(tables["sms"], key=int)
             ),
@@ -234,6 +235,15 @@ class Tables:
             ),
             launch_costs=tuple(_launch_costs(tables)),
         )
+        for variant in parsed.variants:
+            misfits = [sm.name for sm in parsed.sms if variant.misfit(sm)]
+            excluded = sorted(tables["excluded"].get(variant.name, []), key=int)
+            require(
+                excluded == misfits,
+                variant.name,
+                f"EXCLUDED names SM {excluded}, and those that lack shared memory are {misfits}",
+            )
+        return parsed
 
 
 def _launch_costs(tables: Mapping[str, Any]) -> Iterator[LaunchCosts]:

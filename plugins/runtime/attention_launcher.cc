@@ -119,7 +119,7 @@ int64_t unsplit_ctas(const AttentionVariant& variant, const AttentionProblem& pr
 
 // CTAs that run at the same time.
 int64_t resident_ctas(const AttentionVariant& variant, const DeviceFacts& device) {
-  return variant.ctas_per_sm * int64_t{device.sm_count};
+  return resident_ctas_per_sm(variant, device.sm) * device.sm_count;
 }
 
 bool decodes(const AttentionProblem& problem, const AttentionVariant& decode) {

@@ -85,15 +85,15 @@ def _images_of_each_source(sources, images):
     }
 
 def _cuda_images_impl(ctx):
-    sms = _enabled_sms(ctx)
-    images = [
-        _compile(ctx, source, sm, ctx.attr.format, line_info = ctx.attr.format == "ptx")
-        for source in ctx.files.srcs
-        for sm in sms
-    ]
+    wanted = [(sm, ctx.attr.format) for sm in _enabled_sms(ctx)]
     if ctx.attr.ptx_of_newest:
-        newest = sorted(sms, key = int)[-1]
-        images += [_compile(ctx, source, newest, "ptx", line_info = False) for source in ctx.files.srcs]
+        wanted.append((sorted([sm for sm, _ in wanted], key = int)[-1], "ptx"))
+    images = [
+        _compile(ctx, source, sm, format, line_info = ctx.attr.format == "ptx")
+        for sm, format in wanted
+        for source in ctx.files.srcs
+        if sm not in ctx.attr.excluded.get(source.basename.removesuffix(".cu"), [])
+    ]
 
     assembly = ctx.actions.declare_file(ctx.label.name + ".S")
     args = ctx.actions.args()
@@ -141,6 +141,7 @@ _cuda_images = rule(
     attrs = {
         "archs": attr.string_dict(doc = "SM to NVRTC's name of its architecture, for each SM that can be compiled."),
         "default_sms": attr.string_list(doc = "The SMs to compile for where the flag is empty."),
+        "excluded": attr.string_list_dict(doc = "Stems of sources to the SMs they are not compiled for."),
         "format": attr.string(values = ["cubin", "ptx"]),
         "hdrs": attr.label_list(allow_files = True),
         "ptx_of_newest": attr.bool(),
@@ -158,7 +159,7 @@ _cuda_images = rule(
 def _compilable(sms, release):
     return {sm: row["arch"] for sm, row in sms.items() if release in row["cuda"]}
 
-def cuda_images(name, srcs, sms, format, hdrs = [], ptx_of_newest = False, **kwargs):
+def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, ptx_of_newest = False, **kwargs):
     """Compiles every source for every enabled SM and embeds the images with their table.
 
     The result is a cc_library that defines `edge_llm_kernel_images` (plugins/runtime/kernel_image.h), whose
@@ -171,6 +172,7 @@ def cuda_images(name, srcs, sms, format, hdrs = [], ptx_of_newest = False, **kwa
       sms: the table of SMs (kernels/variants.bzl).
       format: "cubin" (the platform's SMs) or "ptx" (every SM that its CUDA release compiles, with line information).
       hdrs: files that the sources include.
+      excluded: stems of sources to the SMs they are not compiled for.
       ptx_of_newest: embed PTX of the newest SM too, for GPUs to come.
       **kwargs: common attributes.
     """
@@ -184,6 +186,7 @@ def cuda_images(name, srcs, sms, format, hdrs = [], ptx_of_newest = False, **kwa
         hdrs = hdrs,
         archs = platform_select(lambda row: _compilable(sms, row["cuda"])),
         default_sms = default_sms,
+        excluded = excluded,
         format = format,
         ptx_of_newest = ptx_of_newest,
         **kwargs
