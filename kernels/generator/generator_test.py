@@ -122,7 +122,9 @@ def test_variant_that_does_not_fit_is_excluded_with_a_reason(tables: Tables) -> 
     assert generate.manifest(exact)["excluded"] == []
 
 
-@pytest.mark.parametrize("sms", [[], ["86", "89", "120"], ["80", "86", "89", "120", "121"]], ids=len)
+@pytest.mark.parametrize(
+    "sms", [[], ["86", "89", "120"], ["80", "86", "89", "120", "121"]], ids=len
+)
 def test_excluded_sms_that_are_not_the_misfits_are_refused(sms: list[str]) -> None:
     tables = json.loads(_TABLES.read_text())
     tables["excluded"]["int4_gemv_f16_m8_n32_w16"] = sms
