@@ -43,6 +43,14 @@ EDGE_LLM_PLUGINS_API int edge_llm_plugins_set_cuda_driver(const char* path);
 EDGE_LLM_PLUGINS_API int edge_llm_plugins_int4_gemm_variant(int64_t m, int64_t n, int64_t k, int sm,
                                                             int sm_count, char* out, int64_t size);
 
+/* The same of attention: mode is 0 prefill, 1 chunked prefill, 2 decode, 3 tree decode; q_len and
+ * capacity count tokens. "" when batch or q_len is 0. */
+EDGE_LLM_PLUGINS_API int edge_llm_plugins_attention_variant(int mode, int64_t batch, int64_t q_len,
+                                                            int64_t num_q_heads,
+                                                            int64_t num_kv_heads, int64_t head_size,
+                                                            int64_t capacity, int sm, int sm_count,
+                                                            char* out, int64_t size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 EXPORTS = {
+    "edge_llm_plugins_attention_variant",
     "edge_llm_plugins_creators",
     "edge_llm_plugins_int4_gemm_variant",
     "edge_llm_plugins_last_error",

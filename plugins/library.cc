@@ -11,6 +11,7 @@
 #include "plugins/attention/attention_op.h"
 #include "plugins/edge_llm_plugins.h"
 #include "plugins/int4_gemm/int4_gemm_op.h"
+#include "plugins/runtime/attention_launcher.h"
 #include "plugins/runtime/cuda_driver.h"
 #include "plugins/runtime/int4_gemm_launcher.h"
 #include "plugins/runtime/log.h"
@@ -114,6 +115,17 @@ void register_with_loaded_tensorrt() {
   }
 }
 
+// "<variant> splits=<count>", or "" where nothing is launched.
+template <typename Plan>
+void write_plan(const Plan& plan, char* out, int64_t size) {
+  const std::string text =
+      plan.variant == nullptr ? "" : concat(plan.variant->name, " splits=", plan.splits);
+  if (size <= static_cast<int64_t>(text.size())) {
+    fail("a buffer of ", size, " bytes; ", text.size() + 1, " are needed");
+  }
+  std::snprintf(out, size, "%s", text.c_str());
+}
+
 }  // namespace
 }  // namespace edge_llm
 
@@ -175,13 +187,24 @@ int edge_llm_plugins_set_cuda_driver(const char* path) {
 int edge_llm_plugins_int4_gemm_variant(int64_t m, int64_t n, int64_t k, int sm, int sm_count,
                                        char* out, int64_t size) {
   return guarded("edge_llm_plugins_int4_gemm_variant", 1, [&] {
-    const Int4GemmPlan plan = plan_int4_gemm({m, n, k}, {sm, sm_count});
-    const std::string text =
-        plan.variant == nullptr ? "" : concat(plan.variant->name, " splits=", plan.splits);
-    if (size <= static_cast<int64_t>(text.size())) {
-      fail("a buffer of ", size, " bytes; ", text.size() + 1, " are needed");
-    }
-    std::snprintf(out, size, "%s", text.c_str());
+    write_plan(plan_int4_gemm({m, n, k}, {sm, sm_count}), out, size);
+    return 0;
+  });
+}
+
+int edge_llm_plugins_attention_variant(int mode, int64_t batch, int64_t q_len, int64_t num_q_heads,
+                                       int64_t num_kv_heads, int64_t head_size, int64_t capacity,
+                                       int sm, int sm_count, char* out, int64_t size) {
+  return guarded("edge_llm_plugins_attention_variant", 1, [&] {
+    if (mode < 0 || mode > 3) fail("mode is ", mode, "; 0 to 3 are allowed");
+    const AttentionProblem problem{static_cast<AttentionMode>(mode),
+                                   batch,
+                                   q_len,
+                                   num_q_heads,
+                                   num_kv_heads,
+                                   head_size,
+                                   capacity};
+    write_plan(plan_attention(problem, {sm, sm_count}), out, size);
     return 0;
   });
 }

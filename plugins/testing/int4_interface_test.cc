@@ -284,6 +284,31 @@ TEST(PlanIsTextAndNeedsRoomForIt) {
   EXPECT_NE(variant(1, 6, 192, 80, 108, text, sizeof(text)), 0);
 }
 
+TEST(AttentionPlanIsTextAndNeedsRoomForIt) {
+  const auto variant =
+      symbol<int (*)(int, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int, int, char*,
+                     int64_t)>(kLibrary, "edge_llm_plugins_attention_variant");
+  char text[64];
+  const auto plan = [&](int mode, int64_t q_len, int64_t head_size, int64_t size) {
+    return variant(mode, 1, q_len, 8, 2, head_size, 4096, 80, 108, text, size);
+  };
+  EXPECT_EQ(plan(0, 512, 64, sizeof(text)), 0);
+  EXPECT_EQ(std::string(text).substr(0, 22), "attention_prefill_f16_");
+  EXPECT_EQ(plan(2, 1, 64, sizeof(text)), 0);
+  EXPECT_EQ(std::string(text).substr(0, 29), "attention_decode_f16_d64_m16 ");
+  EXPECT_NE(std::string(text).find(" splits="), std::string::npos);
+  EXPECT_EQ(plan(3, 60, 128, sizeof(text)), 0);
+  EXPECT_EQ(std::string(text).substr(0, 29), "attention_decode_f16_d128_m64");
+  const int64_t length = static_cast<int64_t>(std::string(text).size());
+  EXPECT_EQ(plan(3, 60, 128, length + 1), 0);
+  EXPECT_NE(plan(3, 60, 128, length), 0);
+  EXPECT_LAST_ERROR("are needed");
+  EXPECT_EQ(plan(1, 0, 64, 1), 0);
+  EXPECT_NE(plan(4, 1, 64, sizeof(text)), 0);
+  EXPECT_LAST_ERROR("mode is 4; 0 to 3 are allowed");
+  EXPECT_NE(plan(2, 1, 60, sizeof(text)), 0);
+}
+
 TEST(RegisteringWithoutTensorRtSaysSo) {
   EXPECT_NE(symbol<int (*)()>(kLibrary, "edge_llm_plugins_register")(), 0);
   EXPECT_LAST_ERROR("no TensorRT is loaded in this process");

@@ -145,7 +145,10 @@ void bind_plugins(py::module_& m) {
       .def("set_cuda_driver", &PluginLibrary::set_cuda_driver, py::arg("path"))
       .def("creators", &PluginLibrary::creators, py::arg("tensorrt_major"))
       .def("int4_gemm_variant", &PluginLibrary::int4_gemm_variant, py::arg("m"), py::arg("n"),
-           py::arg("k"), py::arg("sm"), py::arg("sm_count"));
+           py::arg("k"), py::arg("sm"), py::arg("sm_count"))
+      .def("attention_variant", &PluginLibrary::attention_variant, py::arg("mode"),
+           py::arg("batch"), py::arg("q_len"), py::arg("num_q_heads"), py::arg("num_kv_heads"),
+           py::arg("head_size"), py::arg("capacity"), py::arg("sm"), py::arg("sm_count"));
 }
 
 }  // namespace

@@ -122,6 +122,7 @@ PluginLibrary::PluginLibrary(const std::string& path) {
   resolve(library, path, "edge_llm_plugins_creators", functions_.creators);
   resolve(library, path, "edge_llm_plugins_set_cuda_driver", functions_.set_cuda_driver);
   resolve(library, path, "edge_llm_plugins_int4_gemm_variant", functions_.int4_gemm_variant);
+  resolve(library, path, "edge_llm_plugins_attention_variant", functions_.attention_variant);
 }
 
 void PluginLibrary::fail(const std::string& what) const {
@@ -158,6 +159,18 @@ std::string PluginLibrary::int4_gemm_variant(int64_t m, int64_t n, int64_t k, in
   char text[256] = {};
   if (functions_.int4_gemm_variant(m, n, k, sm, sm_count, text, sizeof(text)) != 0) {
     fail("int4_gemm_variant");
+  }
+  return text;
+}
+
+std::string PluginLibrary::attention_variant(int mode, int64_t batch, int64_t q_len,
+                                             int64_t num_q_heads, int64_t num_kv_heads,
+                                             int64_t head_size, int64_t capacity, int sm,
+                                             int sm_count) const {
+  char text[256] = {};
+  if (functions_.attention_variant(mode, batch, q_len, num_q_heads, num_kv_heads, head_size,
+                                   capacity, sm, sm_count, text, sizeof(text)) != 0) {
+    fail("attention_variant");
   }
   return text;
 }

@@ -37,6 +37,10 @@ class PluginLibrary {
   std::vector<std::shared_ptr<HostedCreator>> creators(int tensorrt_major) const;
   // "<variant> splits=<count>", or "" for m == 0.
   std::string int4_gemm_variant(int64_t m, int64_t n, int64_t k, int sm, int sm_count) const;
+  // The same of attention; modes as in edge_llm_plugins.h.
+  std::string attention_variant(int mode, int64_t batch, int64_t q_len, int64_t num_q_heads,
+                                int64_t num_kv_heads, int64_t head_size, int64_t capacity, int sm,
+                                int sm_count) const;
 
  private:
   [[noreturn]] void fail(const std::string& what) const;
@@ -47,6 +51,7 @@ class PluginLibrary {
     decltype(&edge_llm_plugins_creators) creators;
     decltype(&edge_llm_plugins_set_cuda_driver) set_cuda_driver;
     decltype(&edge_llm_plugins_int4_gemm_variant) int4_gemm_variant;
+    decltype(&edge_llm_plugins_attention_variant) attention_variant;
   } functions_;
 };
 

@@ -1,5 +1,6 @@
 """build_facts: what the package knows of its own build, as a Python module."""
 
+load("//kernels:variants.bzl", "ATTENTION_VARIANTS", "EXCLUDED", "INT4_GEMM_VARIANTS")
 load("//platforms:platforms.bzl", "platform_select")
 load("//tools/cuda:cuda.bzl", "SmListInfo")
 
@@ -9,7 +10,12 @@ def _build_facts_impl(ctx):
     ctx.actions.write(
         output = module,
         content = '"""Facts of this build, written by build_facts.bzl."""\n\n' +
-                  '__version__ = "%s"\nSMS = (%s,)\n' % (ctx.attr.version, ", ".join(sms)),
+                  '__version__ = "%s"\nSMS = (%s,)\n\n' % (ctx.attr.version, ", ".join(sms)) +
+                  "# Every kernel, with the SMs that have no room for it.\nKERNELS = {\n" +
+                  "".join([
+                      '    "%s": (%s),\n' % (name, "".join([sm + ", " for sm in EXCLUDED.get(name, [])]))
+                      for name in list(INT4_GEMM_VARIANTS) + list(ATTENTION_VARIANTS)
+                  ]) + "}\n",
     )
     return [DefaultInfo(files = depset([module]))]
 

@@ -12,6 +12,10 @@ class UsageError(ValueError):
     """Arguments that make no call."""
 
 
+class Refusal(ValueError):
+    """The end of a command that found something wrong, after what it has printed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """One word behind `edge-llm-plugins`.
