@@ -9,7 +9,6 @@ from edge_llm_plugins import host, ops
 from edge_llm_plugins.cli.main import main
 from edge_llm_plugins.verify import coverage
 
-
 # Few multiprocessors are filled by small problems.
 DEVICE = min(host.emulated_devices(), key=lambda device: device.sm_count)
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from edge_llm_plugins import host, ops, quantization, reference, rope, tree
 
-
 # Channels whose weights the reference has in memory at a time, in FP64.
 _SLICE = 2048
 
