@@ -1,0 +1,4 @@
+"""From a quantized model to text.
+
+backends     what runs the network: the interface, and NumPy
+"""
