@@ -48,7 +48,9 @@ void bind_device(py::module_& m) {
       .def_property_readonly("size", &DeviceBuffer::size)
       .def("fill", &DeviceBuffer::fill, py::arg("value"), WithoutGil())
       .def("write", &write_buffer, py::arg("offset"), py::arg("source"))
-      .def("read", &read_buffer, py::arg("offset"), py::arg("size"));
+      .def("read", &read_buffer, py::arg("offset"), py::arg("size"))
+      .def("copy_pieces", &DeviceBuffer::copy_pieces, py::arg("destination"), py::arg("source"),
+           py::arg("size"), py::arg("pitch"), py::arg("rows"), WithoutGil());
   py::class_<Stream>(m, "Stream")
       .def(py::init<std::shared_ptr<CudaDevice>>(), py::arg("device"))
       // The CUstream, to share the stream with another library of the process.

@@ -25,6 +25,7 @@ namespace edge_llm::host {
   X(cuMemFree)                            \
   X(cuMemcpyHtoD)                         \
   X(cuMemcpyDtoH)                         \
+  X(cuMemcpyDtoD)                         \
   X(cuMemsetD8)                           \
   X(cuStreamCreate)                       \
   X(cuStreamDestroy)                      \
@@ -161,6 +162,19 @@ void DeviceBuffer::read(size_t offset, void* bytes, size_t size) const {
   if (size == 0) return;
   const CurrentDevice current(*device_);
   device_->check(device_->driver_.cuMemcpyDtoH(bytes, address_ + offset, size), "cuMemcpyDtoH");
+}
+
+void DeviceBuffer::copy_pieces(size_t destination, size_t source, size_t size, size_t pitch,
+                               size_t rows) {
+  if (size == 0 || rows == 0) return;
+  check_range((rows - 1) * pitch + destination, size);
+  check_range((rows - 1) * pitch + source, size);
+  const CurrentDevice current(*device_);
+  for (size_t row = 0; row < rows; ++row) {
+    const CUdeviceptr start = address_ + row * pitch;
+    device_->check(device_->driver_.cuMemcpyDtoD(start + destination, start + source, size),
+                   "cuMemcpyDtoD");
+  }
 }
 
 Stream::Stream(std::shared_ptr<CudaDevice> device) : device_(std::move(device)) {

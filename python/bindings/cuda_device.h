@@ -73,6 +73,9 @@ class DeviceBuffer {
   void fill(unsigned char value);
   void write(size_t offset, const void* bytes, size_t size);
   void read(size_t offset, void* bytes, size_t size) const;
+  // Copies `rows` pieces of `size` bytes that lie `pitch` bytes apart, the first one from `source`
+  // to `destination`, the others likewise behind them. A piece and its copy do not overlap.
+  void copy_pieces(size_t destination, size_t source, size_t size, size_t pitch, size_t rows);
 
  private:
   void check_range(size_t offset, size_t size) const;

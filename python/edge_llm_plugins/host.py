@@ -15,8 +15,10 @@ major that is asked for.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -146,8 +148,8 @@ class DeviceTensor:
             raise ValueError(f"guard_bytes is {guard_bytes}: a multiple of 256 keeps the alignment")
         self.dtype = dtype
         self.shape = shape
-        self._guard_bytes = guard_bytes
-        self._nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self._guard_bytes = self._offset = guard_bytes
+        self._nbytes = math.prod(shape) * dtype.itemsize
         self._buffer = _bindings.DeviceBuffer(device.cuda, self._nbytes + 2 * guard_bytes)
         if guard_bytes:
             self._buffer.fill(self.GUARD_BYTE)
@@ -156,7 +158,7 @@ class DeviceTensor:
 
     @property
     def address(self) -> int:
-        return self._buffer.address + self._guard_bytes
+        return self._buffer.address + self._offset
 
     @property
     def description(self) -> Tensor:
@@ -169,12 +171,62 @@ class DeviceTensor:
                 f"an array of {array.dtype} {list(array.shape)} does not fit a tensor of "
                 f"{self.dtype} {list(self.shape)}"
             )
-        self._buffer.write(self._guard_bytes, np.ascontiguousarray(array).view(np.uint8))
+        self._buffer.write(self._offset, np.ascontiguousarray(array).view(np.uint8))
 
     def numpy(self) -> NDArray:
         """Copies the tensor to the host."""
-        data = self._buffer.read(self._guard_bytes, self._nbytes)
+        data = self._buffer.read(self._offset, self._nbytes)
         return np.frombuffer(data, self.dtype).reshape(self.shape).copy()
+
+    def fill(self, byte: int) -> None:
+        """Sets every byte."""
+        self._buffer.fill(byte)
+
+    def leading(self, shape: Sequence[int]) -> DeviceTensor:
+        """The first elements as a tensor of another shape, in the same memory.
+
+        Raises:
+          ValueError: the shape has more elements.
+        """
+        return self._view(0, shape)
+
+    def entry(self, index: int) -> DeviceTensor:
+        """An entry of the first axis, in the same memory.
+
+        Raises:
+          IndexError: there is no such entry.
+        """
+        if not 0 <= index < self.shape[0]:
+            raise IndexError(f"entry {index} of {list(self.shape)}")
+        return self._view(index * (self._nbytes // self.shape[0]), self.shape[1:])
+
+    def copy_along(self, axis: int, source: int, destination: int) -> None:
+        """Copies the entry `source` of an axis to the entry `destination` of the same axis.
+
+        Raises:
+          IndexError: there is no such entry.
+        """
+        if not (0 <= source < self.shape[axis] and 0 <= destination < self.shape[axis]):
+            raise IndexError(f"entries {source}, {destination} of axis {axis} of {self.shape}")
+        if source == destination:
+            return
+        size = math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize
+        self._buffer.copy_pieces(
+            self._offset + destination * size,
+            self._offset + source * size,
+            size,
+            size * self.shape[axis],
+            math.prod(self.shape[:axis]),
+        )
+
+    def _view(self, offset: int, shape: Sequence[int]) -> DeviceTensor:
+        nbytes = math.prod(shape) * self.dtype.itemsize
+        if offset + nbytes > self._nbytes:
+            raise ValueError(f"shape {list(shape)} is larger than the tensor's {list(self.shape)}")
+        view = copy.copy(self)
+        view.shape, view._nbytes = tuple(shape), nbytes
+        view._offset, view._guard_bytes = self._offset + offset, 0
+        return view
 
     def guards_intact(self) -> bool:
         """Whether nothing was written right before or behind the tensor."""

@@ -9,39 +9,10 @@ from collections.abc import Mapping
 import onnx
 
 from edge_llm_plugins.models.config import ModelConfig
+from edge_llm_plugins.models.limits import Limits, Profile, profiles_from_json
 
 KEY = "edge_llm_plugins"
 FORMAT_VERSION = 1
-
-Shape = tuple[int, ...]
-Profile = dict[str, tuple[Shape, Shape, Shape]]  # of each dynamic input: min, opt, max
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """The largest shapes that an engine takes.
-
-    capacity: slots of each KV cache, and positions of the RoPE table, per row.
-    prefill_tokens: S of a prefill, and of a chunk of a longer one.
-    tree_tokens: S of a draft tree; 0 for a model without tree attention.
-    """
-
-    capacity: int
-    batch: int = 1
-    prefill_tokens: int = 512
-    tree_tokens: int = 0
-
-    def __post_init__(self) -> None:
-        allowed = {
-            "capacity": (1, 1 << 24),
-            "batch": (1, 1 << 16),
-            "prefill_tokens": (1, self.capacity),
-            "tree_tokens": (0, min(128, self.capacity)),
-        }
-        for name, (smallest, largest) in allowed.items():
-            value = getattr(self, name)
-            if not smallest <= value <= largest:
-                raise ValueError(f"{name} is {value}: {smallest} to {largest} is allowed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +52,7 @@ class Metadata:
                 f"the ONNX model's metadata have format_version {fields.get('format_version')}: "
                 f"{FORMAT_VERSION} is allowed; export the model again"
             )
-        profiles = {
-            profile: {name: tuple(map(tuple, shapes)) for name, shapes in inputs.items()}
-            for profile, inputs in fields["profiles"].items()
-        }
+        profiles = profiles_from_json(fields["profiles"])
         config, limits = ModelConfig.from_json(fields["config"]), Limits(**fields["limits"])
         return cls(config, limits, fields["tensorrt_major"], profiles)
 

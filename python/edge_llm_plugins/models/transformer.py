@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttentionStep",
     "CheckpointWeights",
+    "NumpyOperations",
     "Operations",
     "QuantizedWeights",
     "ReferenceOperations",
@@ -205,35 +206,17 @@ class CheckpointWeights:
         return np.concatenate([self.tensor(name) for name in names])
 
 
-class ReferenceOperations:
-    """The operations in NumPy: products and sums in float32, every result rounded to `dtype`.
+class NumpyOperations:
+    """The operations that are no plugins: sums in float32, every result rounded to `dtype`.
 
-    With float16 it computes what the plugins must compute (see `reference.attention` for what the
-    inputs of a step mean), up to the order of float32 sums.
+    Weights are kept as float32 once they are used: 4 bytes for each parameter.
     """
 
-    def __init__(
-        self, weights: Weights, capacity: int, *, batch: int = 1, dtype: DTypeLike = np.float16
-    ) -> None:
-        """Empty caches for `batch` rows of `capacity` tokens.
-
-        Weights are kept as float32 once they are used: 4 bytes for each parameter.
-
-        Args:
-          weights: `QuantizedWeights`, `CheckpointWeights` or others like them.
-          capacity: slots of each KV cache, and positions of the RoPE table.
-          batch: rows.
-          dtype: float16, as engines compute, or float32.
-        """
-        self.config = config = weights.config
+    def __init__(self, weights: Weights, dtype: DTypeLike = np.float16) -> None:
+        self.config = weights.config
         self.dtype = np.dtype(dtype)
-        self.rope_cos_sin = config.rope_cos_sin(capacity)
-        shape = (batch, 2, config.num_kv_heads, capacity, config.head_size)
-        self.kv_caches = [np.zeros(shape, self.dtype) for _ in range(config.num_layers)]
         self._weights = weights
         self._kept: dict[str, NDArray[np.float32] | None] = {}
-        self._latest_step: tuple[AttentionStep, tuple[int, ...]] | None = None
-        self._latest_rows: list[_RowTokens] = []
 
     def embed(self, token_ids: NDArray[np.integer]) -> NDArray:
         return self._tensor("model.embed_tokens.weight")[token_ids].astype(self.dtype)
@@ -244,28 +227,9 @@ class ReferenceOperations:
         normed = x / np.sqrt(mean + np.float32(self.config.rms_norm_eps))
         return (normed * self._tensor(f"{prefix}.weight")).astype(self.dtype)
 
-    def linear(self, prefix: str, x: NDArray) -> NDArray:
-        weight = self._keep(prefix, lambda: self._weights.weight(prefix))
-        return (x.astype(np.float32) @ weight.T).astype(self.dtype)
-
     def bias(self, prefix: str) -> NDArray | None:
         bias = self._keep(f"{prefix}.bias", lambda: self._weights.bias(prefix))
         return None if bias is None else bias.astype(self.dtype)
-
-    def attention(self, layer: int, qkv: NDArray, step: AttentionStep) -> NDArray:
-        config, cache = self.config, self.kv_caches[layer]
-        heads = qkv.reshape(*qkv.shape[:2], -1, config.head_size)
-        splits = [config.num_q_heads, config.num_q_heads + config.num_kv_heads]
-        q, k, v = np.split(heads, splits, axis=2)
-        output = np.zeros(q.shape, self.dtype)
-        for b, row in enumerate(self._row_tokens(heads.shape, step)):
-            written = row.slots < cache.shape[3]
-            slots, keys = row.slots[written], self._rotate(k[b, row.indices], row.positions)
-            cache[b, 0][:, slots] = keys[written].swapaxes(0, 1)
-            cache[b, 1][:, slots] = v[b, row.indices][written].swapaxes(0, 1)
-            queries = self._rotate(q[b, row.indices], row.positions)
-            output[b, row.indices] = _attend(queries, cache[b], row.visible)
-        return output
 
     def silu_mul(self, gate_up: NDArray) -> NDArray:
         gate, up = np.split(gate_up.astype(np.float32), 2, axis=-1)
@@ -285,6 +249,52 @@ class ReferenceOperations:
             array = read()
             self._kept[name] = None if array is None else np.asarray(array, np.float32)
         return self._kept[name]
+
+
+class ReferenceOperations(NumpyOperations):
+    """All operations in NumPy: products and sums in float32, every result rounded to `dtype`.
+
+    With float16 it computes what the plugins must compute (see `reference.attention` for what the
+    inputs of a step mean), up to the order of float32 sums.
+    """
+
+    def __init__(
+        self, weights: Weights, capacity: int, *, batch: int = 1, dtype: DTypeLike = np.float16
+    ) -> None:
+        """Empty caches for `batch` rows of `capacity` tokens.
+
+        Args:
+          weights: `QuantizedWeights`, `CheckpointWeights` or others like them.
+          capacity: slots of each KV cache, and positions of the RoPE table.
+          batch: rows.
+          dtype: float16, as engines compute, or float32.
+        """
+        super().__init__(weights, dtype)
+        config = self.config
+        self.rope_cos_sin = config.rope_cos_sin(capacity)
+        shape = (batch, 2, config.num_kv_heads, capacity, config.head_size)
+        self.kv_caches = [np.zeros(shape, self.dtype) for _ in range(config.num_layers)]
+        self._latest_step: tuple[AttentionStep, tuple[int, ...]] | None = None
+        self._latest_rows: list[_RowTokens] = []
+
+    def linear(self, prefix: str, x: NDArray) -> NDArray:
+        weight = self._keep(prefix, lambda: self._weights.weight(prefix))
+        return (x.astype(np.float32) @ weight.T).astype(self.dtype)
+
+    def attention(self, layer: int, qkv: NDArray, step: AttentionStep) -> NDArray:
+        config, cache = self.config, self.kv_caches[layer]
+        heads = qkv.reshape(*qkv.shape[:2], -1, config.head_size)
+        splits = [config.num_q_heads, config.num_q_heads + config.num_kv_heads]
+        q, k, v = np.split(heads, splits, axis=2)
+        output = np.zeros(q.shape, self.dtype)
+        for b, row in enumerate(self._row_tokens(heads.shape, step)):
+            written = row.slots < cache.shape[3]
+            slots, keys = row.slots[written], self._rotate(k[b, row.indices], row.positions)
+            cache[b, 0][:, slots] = keys[written].swapaxes(0, 1)
+            cache[b, 1][:, slots] = v[b, row.indices][written].swapaxes(0, 1)
+            queries = self._rotate(q[b, row.indices], row.positions)
+            output[b, row.indices] = _attend(queries, cache[b], row.visible)
+        return output
 
     def _row_tokens(self, heads_shape: tuple[int, ...], step: AttentionStep) -> list[_RowTokens]:
         """The valid tokens of each row; found once for all layers of a step."""

@@ -1,0 +1,45 @@
+"""The largest shapes that an exported model, its engine and a generator take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+Shape = tuple[int, ...]
+Profile = dict[str, tuple[Shape, Shape, Shape]]  # of each dynamic input: min, opt, max
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """The largest shapes that an engine takes.
+
+    capacity: slots of each KV cache, and positions of the RoPE table, per row.
+    prefill_tokens: S of a prefill, and of a chunk of a longer one.
+    tree_tokens: S of a draft tree; 0 for a model without tree attention.
+    """
+
+    capacity: int
+    batch: int = 1
+    prefill_tokens: int = 512
+    tree_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "capacity": (1, 1 << 24),
+            "batch": (1, 1 << 16),
+            "prefill_tokens": (1, self.capacity),
+            "tree_tokens": (0, min(128, self.capacity)),
+        }
+        for name, (smallest, largest) in allowed.items():
+            value = getattr(self, name)
+            if not smallest <= value <= largest:
+                raise ValueError(f"{name} is {value}: {smallest} to {largest} is allowed")
+
+
+def profiles_from_json(profiles: Mapping[str, Any]) -> dict[str, Profile]:
+    """Profiles by name, as JSON has them: lists for tuples."""
+    return {
+        profile: {name: tuple(map(tuple, shapes)) for name, shapes in inputs.items()}
+        for profile, inputs in profiles.items()
+    }
