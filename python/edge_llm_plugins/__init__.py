@@ -9,6 +9,7 @@
     models                             checkpoints, quantized model folders, the network in NumPy
     quantize                           a checkpoint into a quantized model folder, layer by layer
     export                             ONNX models with the plugins as nodes
+    engines                            TensorRT engines of these models
     runtime                            text from a quantized model folder
 
 Importing this package loads no library and needs neither a GPU nor TensorRT.
@@ -25,7 +26,7 @@ from edge_llm_plugins._build import __version__
 __all__ = ["__version__", "library_path", "load"]
 
 _SUBMODULES = (
-    *("emulator", "export", "host", "models", "ops"),
+    *("emulator", "engines", "export", "host", "models", "ops"),
     *("quantization", "quantize", "reference", "rope", "runtime", "tree"),
 )
 

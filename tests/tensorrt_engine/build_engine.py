@@ -17,18 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from edge_llm_plugins.engines.versions import create_network
 from tests.tensorrt_engine.cases import Form, profiles
 from tests.tensorrt_engine.installed import is_weakly_typed, load_tensorrt, make_logger
 from tests.tensorrt_engine.layer import Layer
 from tests.tensorrt_engine.network import NetworkWriter, WeightPath
 from tests.tensorrt_engine.run_engine import run_cases
-
-
-def create_network(trt: ModuleType, builder: Any) -> Any:
-    """A network of explicit batch, strongly typed from TensorRT 10 on."""
-    flags = getattr(trt.NetworkDefinitionCreationFlag, "__members__", {})
-    wanted = flags.get("STRONGLY_TYPED", flags.get("EXPLICIT_BATCH"))
-    return builder.create_network(0 if wanted is None else 1 << int(wanted))
 
 
 def make_config(trt: ModuleType, builder: Any, layer: Layer, form: Form) -> Any:

@@ -21,7 +21,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from tests.tensorrt_engine.build_engine import create_network, make_config
+from edge_llm_plugins.engines.versions import create_network
+from tests.tensorrt_engine.build_engine import make_config
 from tests.tensorrt_engine.cases import Form, Shape
 from tests.tensorrt_engine.installed import load_tensorrt, make_logger
 from tests.tensorrt_engine.layer import Layer

@@ -7,6 +7,9 @@ from typing import Any
 
 import edge_llm_plugins
 from edge_llm_plugins import _tensorrt
+from edge_llm_plugins.engines.versions import is_weakly_typed
+
+__all__ = ["is_weakly_typed", "load_tensorrt", "make_logger"]
 
 
 def load_tensorrt() -> ModuleType:
@@ -19,11 +22,6 @@ def load_tensorrt() -> ModuleType:
     tensorrt = _tensorrt.find_tensorrt()
     edge_llm_plugins.load()
     return tensorrt
-
-
-def is_weakly_typed(tensorrt: ModuleType) -> bool:
-    """Whether the builder chooses types by itself, and knows V2 plugins alone (TensorRT 8.6)."""
-    return not hasattr(tensorrt, "IPluginV3")
 
 
 def make_logger(tensorrt: ModuleType) -> Any:

@@ -69,7 +69,7 @@ def test_holds_the_package_alone(wheel: pathlib.Path) -> None:
         "libptx_emulator_cuda.so",
     )
     assert "edge_llm_plugins/_bindings.so" in names
-    for package in ("cli", "export", "models", "quantize", "verify"):
+    for package in ("cli", "engines", "export", "models", "quantize", "runtime", "verify"):
         assert f"edge_llm_plugins/{package}/__init__.py" in names
     assert {f"edge_llm_plugins/lib/{name}" for name in libraries} <= set(names)
     assert all(name.startswith(("edge_llm_plugins/", "edge_llm_plugins-")) for name in names)

@@ -11,7 +11,7 @@ from edge_llm_plugins.export import builder, rewriter
 from edge_llm_plugins.export.metadata import Limits, read_metadata
 from edge_llm_plugins.export.testdata.foreign_models import group_query_model, linear_model
 from edge_llm_plugins.models.testdata.tiny_models import CONFIGS, quantized_folder
-from tests.tensorrt.onnx_models import Model
+from tests.tensorrt.rtx.onnx_models import Model
 
 CAPACITY = 48
 

@@ -12,12 +12,12 @@ import sys
 
 import tensorrt_rtx_bindings as trt
 
-from tests.tensorrt.exported_models import (
+from tests.tensorrt.rtx.exported_models import (
     exported_model,
     rewritten_attention_model,
     rewritten_linear_model,
 )
-from tests.tensorrt.onnx_models import Model, attention_model, int4_gemm_model
+from tests.tensorrt.rtx.onnx_models import Model, attention_model, int4_gemm_model
 
 PLUGINS = ["AttentionPlugin", "Int4GroupwiseGemmPlugin"]
 MODELS = {

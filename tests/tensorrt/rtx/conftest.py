@@ -25,7 +25,7 @@ def rtx_folder(tmp_path_factory) -> pathlib.Path:
 def build(rtx_folder):
     def run(sm: int, model: str, *flags: str, **arguments: object) -> dict:
         """Builds an engine with the model that takes these arguments."""
-        command = [sys.executable, "tests/tensorrt/build_rtx_engine.py", f"--sm={sm}"]
+        command = [sys.executable, "tests/tensorrt/rtx/build_rtx_engine.py", f"--sm={sm}"]
         command += [f"--model={model}", f"--arguments={json.dumps(arguments)}", *flags]
         paths = {"LD_LIBRARY_PATH": str(rtx_folder), "PYTHONPATH": os.pathsep.join(sys.path)}
         result = subprocess.run(

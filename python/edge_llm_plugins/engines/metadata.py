@@ -1,0 +1,93 @@
+"""What an engine file says of itself, in a JSON file beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from edge_llm_plugins.models.config import ModelConfig
+from edge_llm_plugins.models.limits import Limits, Profile, profiles_from_json
+
+FORMAT_VERSION = 1
+
+# Where the weights are at run time.
+INSIDE, STREAMED, EXTERNAL = "inside", "streamed", "external"
+WEIGHTS = {
+    INSIDE: "in the engine file, and all in device memory",
+    STREAMED: "in the engine file; the runtime may keep a part of them in host memory",
+    EXTERNAL: "not in the engine file, but read from the ONNX model when the engine is loaded",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineMetadata:
+    """Of an engine file.
+
+    profiles: TensorRT's optimization profiles by name, in the engine's order.
+    package, tensorrt: what built it, such as "tensorrt_rtx" and "1.7.1.116".
+    plugins: the version of the plugin library that built it.
+    plugin_layers: how many layers of each plugin were found in the engine.
+    layers_found_in: "engine" (by TensorRT's inspector) or "file" (in its bytes).
+    alias_kv_cache: whether TensorRT knows that caches are updated in place.
+    weights: a key of WEIGHTS.
+    onnx, onnx_sha256: the model, and the digest of all its files.
+    """
+
+    config: ModelConfig
+    limits: Limits
+    profiles: dict[str, Profile]
+    package: str
+    tensorrt: str
+    plugins: str
+    plugin_layers: dict[str, int]
+    layers_found_in: str
+    alias_kv_cache: bool
+    weights: str
+    onnx: str
+    onnx_sha256: str
+    seconds: float
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes the JSON file."""
+        fields = {
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            "format_version": FORMAT_VERSION,
+            "config": self.config.to_json(),
+            "limits": dataclasses.asdict(self.limits),
+        }
+        lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items()]
+        pathlib.Path(path).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, engine_path: str | os.PathLike[str]) -> EngineMetadata:
+        """The metadata of an engine file.
+
+        Raises:
+          FileNotFoundError: there is none beside it.
+          ValueError: it is of another format.
+        """
+        path = metadata_path(engine_path)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} is missing: build the engine with edge-llm-plugins build"
+            )
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"{path} has format_version {version}: {FORMAT_VERSION} is allowed; build the "
+                "engine again"
+            )
+        fields["config"] = ModelConfig.from_json(fields["config"])
+        fields["limits"] = Limits(**fields["limits"])
+        fields["profiles"] = profiles_from_json(fields["profiles"])
+        return cls(**fields)
+
+
+def metadata_path(engine_path: str | os.PathLike[str]) -> pathlib.Path:
+    """Where the metadata of an engine file are."""
+    path = pathlib.Path(engine_path)
+    return path.with_name(f"{path.name}.json")
