@@ -1,119 +1,73 @@
-"""Runs the 210 linear layers of a real model through the INT4 plugin, and prints the errors.
+"""From a checkpoint to text: quantizes SmolLM2-135M-Instruct, and answers a prompt with it.
 
-Quantises every linear layer of SmolLM2-135M-Instruct to INT4, runs it with M = 1, 8 and 64 rows of
-seeded activations on a GPU or on the emulator, and compares with FP64. The exit code is 1 when an
-error is above the plugin's tolerance.
+Every phase of the pipeline on a real model: INT4 weights by AWQ, ONNX with the plugins as nodes, an
+engine built by TensorRT-RTX (a check, which needs no GPU), and text through the plugins, on a GPU
+or, where there is none, in the emulator. Then what came out is verified; the exit code is 1 where
+something is wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
+import pathlib
+import tempfile
 import time
+from collections.abc import Iterator
 
-import numpy as np
-import tqdm
 from absl import app, flags
-from numpy.typing import NDArray
 
 import edge_llm_plugins
-from edge_llm_plugins import emulator, host, quantization, reference
-from tools.quickstart import smollm2, table
+from edge_llm_plugins import host
+from edge_llm_plugins.runtime.backends import ReferenceBackend
+from edge_llm_plugins.runtime.speculative import SpeculativeDecoder
+from edge_llm_plugins.runtime.tokenizer import TextStream
+from tools.quickstart import checks
+from tools.quickstart.pipeline import Pipeline
 
 _MODEL = flags.DEFINE_string(
     "model", None, "SmolLM2-135M-Instruct as a GGUF file; `bazel run` sets it.", required=True
 )
+_PROMPT = flags.DEFINE_string(
+    "prompt",
+    "Write a Python function that adds two numbers, and one that multiplies them.",
+    "The message to answer.",
+)
+_TOKENS = flags.DEFINE_integer("tokens", 32, "New tokens at most.", lower_bound=1)
+_METHOD = flags.DEFINE_enum("method", "awq", ["awq", "search", "rtn"], "How to quantize.")
 _DEVICE = flags.DEFINE_enum("device", "auto", ["auto", "cuda", "emulator"], "Where to run.")
 _SM = flags.DEFINE_integer("sm", None, "The SM to emulate, such as 87.")
 _PLUGIN_VERSION = flags.DEFINE_enum(
     "plugin_version", "2", ["1", "2"], "1 is IPluginV2DynamicExt, 2 is IPluginV3."
 )
-_BLOCKS = flags.DEFINE_integer(
-    "blocks",
-    smollm2.BLOCKS,
-    "How many of the model's 30 transformer blocks, of seven layers each, to run.",
-    lower_bound=1,
-    upper_bound=smollm2.BLOCKS,
+_ENGINE = flags.DEFINE_bool(
+    "engine", True, "Exports the model and builds an engine of it; needs onnx and a TensorRT."
 )
-_TOLERANCE = flags.DEFINE_float(
-    "tolerance", reference.INT4_RELATIVE_RMS, "Largest relative RMS error of the plugin."
+_FOLDER = flags.DEFINE_string(
+    "folder", None, "An empty folder to keep the quantized model, ONNX and engine in."
 )
 
 flags.register_validator(
     "model", os.path.exists, message="no such file: it comes with `./bazelw run //:quickstart`."
 )
 
-ROWS = (1, 8, 64)
+
+@contextlib.contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Says what begins, and how long it took."""
+    print(f"\n{name}", flush=True)
+    start = time.perf_counter()
+    yield
+    print(f"  {time.perf_counter() - start:.1f} s", flush=True)
 
 
-class LayerRunner:
-    """Runs layers on one device through one kind of plugin."""
-
-    def __init__(self, device: host.Device, plugin_version: str) -> None:
-        self._device = device
-        self._stream = device.stream()
-        self._creator = host.find_creator(device.library, "Int4GroupwiseGemmPlugin", plugin_version)
-
-    def run(
-        self, packed: NDArray[np.int8], scales: NDArray[np.float16], xs: list[NDArray[np.float16]]
-    ) -> list[tuple[NDArray[np.float16], float]]:
-        """Runs one layer on several x of [1, M, K]: results [1, M, N], and seconds on the device.
-
-        One engine serves every M, as in a language model: prefill and decode share it.
-        """
-        n, k = 2 * packed.shape[0], packed.shape[1]
-        most = max(x.shape[1] for x in xs)
-        inputs = [
-            host.dynamic_range(np.float16, [1, 1, k], [1, most, k], [1, most, k]),
-            host.fixed_range(packed.dtype, packed.shape),
-            host.fixed_range(scales.dtype, scales.shape),
-        ]
-        fields = {"gemm_n": n, "gemm_k": k, "group_size": quantization.GROUP_SIZE}
-        engine = host.build_engine(self._creator, fields, inputs)
-        weights = [self._device.tensor(packed, "packed"), self._device.tensor(scales, "scales")]
-        results = []
-        with engine.load(self._device) as loaded:
-            context = loaded.create_context()
-            for x in xs:
-                x_device = self._device.tensor(x, "x")
-                y_device = self._device.empty(np.float16, (1, x.shape[1], n), "y")
-                start = time.perf_counter()
-                context.enqueue([x_device, *weights], [y_device], self._stream)
-                self._stream.synchronize()
-                seconds = time.perf_counter() - start
-                results.append((y_device.numpy(), seconds))
-        return results
-
-
-def measure(device: host.Device, model: str, blocks: int) -> list[table.Row]:
-    """Quantises and runs every layer; returns the table's rows, role by role."""
-    runner = LayerRunner(device, _PLUGIN_VERSION.value)
-    rng = np.random.default_rng(0)
-    rows: dict[tuple[str, int], table.Row] = {}
-    layers = tqdm.tqdm(
-        smollm2.linear_layers(model, blocks),
-        total=blocks * len(smollm2.ROLES),
-        unit=" layers",
-        file=sys.stderr,
-    )
-    for layer in layers:
-        packed, scales = quantization.quantize_groupwise(layer.weight)
-        n, k = layer.weight.shape
-        xs = [rng.standard_normal((1, m, k)).astype(np.float16) for m in ROWS]
-        results = runner.run(packed, scales, xs)
-        original = layer.weight.astype(np.float64).T
-        for x, (y, seconds) in zip(xs, results, strict=True):
-            m = x.shape[1]
-            if (layer.role, m) not in rows:
-                variant = device.library.int4_gemm_variant(m, n, k, device.sm, device.sm_count)
-                rows[layer.role, m] = table.Row(layer.role, n, k, m, variant)
-            rows[layer.role, m].add(
-                reference.relative_rms(y, reference.int4_groupwise_gemm(x, packed, scales)),
-                reference.relative_rms(y, x.astype(np.float64) @ original),
-                seconds,
-            )
-    return [rows[role, m] for role in smollm2.ROLES for m in ROWS]
+@contextlib.contextmanager
+def working_folder() -> Iterator[pathlib.Path]:
+    if _FOLDER.value is not None:
+        yield pathlib.Path(_FOLDER.value)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield pathlib.Path(folder)
 
 
 def main(argv: list[str]) -> int:
@@ -121,26 +75,49 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unknown argument {argv[1]!r}")
     device = host.open_device(_DEVICE.value, _SM.value)
     emulated = device.kind == "emulator"
-    with emulator.checks("none") if emulated else contextlib.nullcontext():
-        start = time.perf_counter()
-        rows = measure(device, _MODEL.value, _BLOCKS.value)
-        seconds = time.perf_counter() - start
+    where = "the PTX emulator, with its checks off" if emulated else "GPU"
+    print(f"edge-llm-plugins {edge_llm_plugins.__version__} on {device.name}: {where}")
+    with working_folder() as folder:
+        results = run(Pipeline(_MODEL.value, folder, device, _PLUGIN_VERSION.value))
+    print(f"\n{checks.format_table(results)}")
+    return 0 if all(result.right for result in results) else 1
 
-    where = "PTX emulator, its checks off; times are the emulator's" if emulated else "GPU"
-    sms = " ".join(map(str, host.SMS))
-    worst = max(row.plugin_error for row in rows)
-    passed = worst <= _TOLERANCE.value
-    print(f"edge-llm-plugins {edge_llm_plugins.__version__}, kernels for SM {sms}")
-    print(f"device   {device.name} (SM {device.sm}, {device.sm_count} multiprocessors): {where}")
-    print(f"model    SmolLM2-135M-Instruct, {smollm2.LICENSE}, Q4_1 dequantized and requantized")
-    print("errors   relative RMS, the worst layer: plugin against FP64 on the same INT4 weights,")
-    print("         quantization against FP64 on the dequantized original")
-    print(table.format_table(rows))
-    print(
-        f"{sum(row.layers for row in rows) // len(ROWS)} layers in {seconds:.0f} s, worst plugin "
-        f"error {worst:.2e}: {'within' if passed else 'ABOVE'} the tolerance {_TOLERANCE.value:g}"
-    )
-    return 0 if passed else 1
+
+def run(pipeline: Pipeline) -> list[checks.Result]:
+    """All phases, one after the other."""
+    method, message, count = _METHOD.value, _PROMPT.value, _TOKENS.value
+    with phase(f"Quantize SmolLM2-135M-Instruct (Apache-2.0, Q4_1) to INT4 by {method}"):
+        print(f"  {pipeline.quantize(method)}")
+    results = []
+    if _ENGINE.value:
+        with phase("Export as ONNX"):
+            print(f"  {pipeline.export()}")
+        with phase("Build an engine of it"):
+            engine = pipeline.build()
+            results.append(checks.engine(engine, pipeline.model.config.num_layers))
+            print(f"  {engine.package} {engine.tensorrt}")
+
+    with phase(f"Answer {message!r}"):
+        backend = pipeline.backend()
+        answer = pipeline.text(backend, message, count)
+        stream = TextStream(pipeline.tokenizer, answer.prompt)
+        print("  ", end="")
+        for token in answer:
+            print(stream.add(token), end="", flush=True)
+        print(f"{stream.rest()}\n  {answer.statistics}", flush=True)
+    with phase("Answer again, with speculative decoding"):
+        speculated = pipeline.text(backend, message, count, SpeculativeDecoder())
+        list(speculated)
+        print(f"  {speculated.statistics}")
+    with phase("Answer again, in NumPy"):
+        judge = ReferenceBackend(pipeline.model, pipeline.limits)
+        reference = pipeline.text(judge, message, count)
+        list(reference)
+    results.append(checks.against_numpy(answer, reference, judge))
+    results.append(checks.speculative(answer, speculated, judge))
+    with phase("Measure perplexities"):
+        results.append(checks.perplexities(pipeline, method))
+    return results
 
 
 if __name__ == "__main__":

@@ -6,10 +6,9 @@ import pathlib
 
 from absl import flags
 
-from edge_llm_plugins._extras import require
 from edge_llm_plugins.cli.command import Command
-from edge_llm_plugins.models.checkpoints import Checkpoint, open_checkpoint
-from edge_llm_plugins.quantize import pipeline
+from edge_llm_plugins.models.checkpoints import open_checkpoint
+from edge_llm_plugins.quantize import calibration, pipeline
 
 FLAGS = flags.FlagValues()
 
@@ -36,21 +35,10 @@ def run(checkpoint_path: str, folder: str) -> None:
     sequences = None
     if _CALIBRATION.value is not None:
         text = pathlib.Path(_CALIBRATION.value).read_text(encoding="utf-8")
-        sequences = _tokenize(checkpoint, text)
+        sequences = calibration.tokenize(checkpoint, text)
     report = pipeline.quantize(checkpoint, folder, _METHOD.value, sequences)
     print(pipeline.format_report(report))
     print(f"wrote {folder}")
-
-
-def _tokenize(checkpoint: Checkpoint, text: str) -> list[list[int]]:
-    content = checkpoint.tokenizer_files().get("tokenizer.json")
-    if content is None:
-        raise ValueError("the checkpoint has no tokenizer.json: --calibration needs one")
-    tokenizer = require("tokenizers", "quantize").Tokenizer.from_str(content.decode())
-    paragraphs = [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
-    if not paragraphs:
-        raise ValueError(f"--calibration is {_CALIBRATION.value}: it has no text")
-    return [tokenizer.encode(paragraph).ids for paragraph in paragraphs]
 
 
 COMMAND = Command(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_llm_plugins._extras import require
 from edge_llm_plugins.models.checkpoints import Checkpoint
 from edge_llm_plugins.models.transformer import (
     AttentionStep,
@@ -14,6 +15,23 @@ from edge_llm_plugins.models.transformer import (
     ReferenceOperations,
     Transformer,
 )
+
+
+def tokenize(checkpoint: Checkpoint, text: str) -> list[list[int]]:
+    """Calibration sequences: the token ids of each paragraph, between blank lines, of a text.
+
+    Raises:
+      ValueError: the text is empty, or the checkpoint has no tokenizer.json.
+      ImportError: tokenizers is not installed.
+    """
+    content = checkpoint.tokenizer_files().get("tokenizer.json")
+    if content is None:
+        raise ValueError("the checkpoint has no tokenizer.json: calibration on texts needs one")
+    tokenizer = require("tokenizers", "quantize").Tokenizer.from_str(content.decode())
+    paragraphs = [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
+    if not paragraphs:
+        raise ValueError("the calibration text is empty: a few hundred words are enough")
+    return [tokenizer.encode(paragraph).ids for paragraph in paragraphs]
 
 
 def layer_inputs(

@@ -1,9 +1,9 @@
 """Text token by token: prefill in chunks, then steps until a stop token or a limit.
 
-    generation = Generation(backend, prompt, max_tokens=64)
-    for token in generation:
-        ...
-    print(generation.finish, generation.statistics)
+generation = Generation(backend, prompt, max_tokens=64)
+for token in generation:
+    ...
+print(generation.finish, generation.statistics)
 """
 
 from __future__ import annotations
