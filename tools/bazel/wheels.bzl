@@ -27,6 +27,8 @@ def _repository_name(name):
 # Packages that are not pure Python and are packed for a target: the row of WHEEL_PINS for each processor.
 TARGET_WHEELS = {
     "numpy": {"aarch64": "numpy-aarch64", "x86_64": "numpy"},
+    "safetensors": {"aarch64": "safetensors-aarch64", "x86_64": "safetensors"},
+    "tokenizers": {"aarch64": "tokenizers-aarch64", "x86_64": "tokenizers"},
 }
 
 def target_wheel(name, cpu, python):
