@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from edge_llm_plugins import host
-from edge_llm_plugins.cli.command import Command
+from edge_llm_plugins.cli.command import Command, UsageError
 from edge_llm_plugins.models.folder import QuantizedModel
 from edge_llm_plugins.models.limits import Limits
 from edge_llm_plugins.runtime.backends import Backend, HostBackend, ReferenceBackend
@@ -83,7 +83,7 @@ _PREFILL_TOKENS = flags.DEFINE_integer(
 
 def run(folder: str) -> None:
     if _PROMPT.value is None:
-        raise ValueError("--prompt is missing: the text to go on from is needed")
+        raise UsageError("--prompt is missing: the text to go on from is needed")
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value, _SEED.value)
     tokenizer = Tokenizer(folder)
     chat = tokenizer.is_chatml if _FORMAT.value == "auto" else _FORMAT.value == "chat"

@@ -266,7 +266,7 @@ class ReferenceOperations(NumpyOperations):
         Args:
           weights: `QuantizedWeights`, `CheckpointWeights` or others like them.
           capacity: slots of each KV cache, and positions of the RoPE table.
-          batch: rows.
+          batch: rows; a step may have fewer, which are the first ones.
           dtype: float16, as engines compute, or float32.
         """
         super().__init__(weights, dtype)
@@ -302,7 +302,7 @@ class ReferenceOperations(NumpyOperations):
         if latest_step is not step or latest_shape != heads_shape:
             inputs = reference.check_attention_inputs(
                 np.broadcast_to(np.float16(0), heads_shape),
-                np.broadcast_to(np.float16(0), self.kv_caches[0].shape),
+                np.broadcast_to(np.float16(0), self.kv_caches[0][: heads_shape[0]].shape),
                 step.context_lengths,
                 self.rope_cos_sin,
                 step.kv_cache_start_index,

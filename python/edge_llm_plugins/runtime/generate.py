@@ -4,6 +4,8 @@
     for token in generation:
         ...
     print(generation.finish, generation.statistics)
+
+A `Decoder` says how a step makes new tokens: one of them here, several in `speculative`.
 """
 
 from __future__ import annotations
