@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -15,7 +16,10 @@ from absl import flags
 
 from edge_llm_plugins.cli.command import Command, UsageError
 from edge_llm_plugins.cli.main import COMMANDS, main
+from edge_llm_plugins.models.folder import QuantizedModel
+from edge_llm_plugins.models.limits import Limits
 from edge_llm_plugins.models.testdata import tiny_models
+from edge_llm_plugins.runtime.testdata.executing_tensorrt import install_engine
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -245,6 +249,38 @@ def test_a_chat_model_is_asked_in_its_own_format(
     assert prompt_tokens() == 7
     assert prompt_tokens("--system=w5") == 7 + 4
     assert prompt_tokens("--format=plain") == 2
+
+
+def test_runs_an_engine(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    folder: pathlib.Path,
+) -> None:
+    model, limits = QuantizedModel(folder), Limits(32, prefill_tokens=4, tree_tokens=4)
+    words = ["--prompt=w1 w2 w3 w1 w2", "--tokens=6"]
+    expected, _ = generated(run(capsys, "run", folder, *words, "--device=reference")[1])
+    engine, _ = install_engine(monkeypatch, tmp_path, model, limits)
+    for more in ([], ["--speculative"]):
+        code, output, errors = run(capsys, "run", folder, *words, f"--engine={engine}", *more)
+        assert code == 0, errors
+        text, statistics = generated(output)
+        assert text == expected
+        assert "; tensorrt 10.3.0, " in statistics
+    other = dataclasses.replace(model.config, rope_theta=5000.0)
+    install_engine(monkeypatch, tmp_path, model, limits, changes={"config": other})
+    code, _, errors = run(capsys, "run", folder, *words, f"--engine={engine}")
+    assert code == 1 and "it was built of another model than" in errors
+
+
+def test_missing_gpu_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: pathlib.Path
+) -> None:
+    monkeypatch.setenv("EDGE_LLM_PLUGINS_CUDA_DRIVER", "libnone.so")
+    code, _, errors = run(capsys, "run", folder, "--prompt=w1", "--device=gpu")
+    assert code == 1
+    assert errors.startswith("edge-llm-plugins: no CUDA driver: libnone.so")
+    assert errors.count("\n") == 1
 
 
 def test_is_a_module_of_the_package() -> None:

@@ -114,12 +114,7 @@ class Transformer:
                 f"token_ids have shape {list(token_ids.shape)}: [{step.batch}, S] is allowed for "
                 f"a step of {step.batch} rows"
             )
-        outside = (token_ids < 0) | (token_ids >= self.config.vocab_size)
-        if outside.any():
-            raise ValueError(
-                f"token id {token_ids[outside].flat[0]}: 0 to {self.config.vocab_size - 1} is "
-                "allowed"
-            )
+        check_token_ids(token_ids, self.config.vocab_size)
         x = self.operations.embed(token_ids)
         for layer in range(self.config.num_layers):
             x = self._layer(layer, x, step)
@@ -152,6 +147,17 @@ class Transformer:
         q = self.operations.rms_norm(f"{prefix}.q_norm", q)
         k = self.operations.rms_norm(f"{prefix}.k_norm", k)
         return np.concatenate([q, k, v], axis=2).reshape(qkv.shape)
+
+
+def check_token_ids(token_ids: NDArray[np.integer], vocab_size: int) -> None:
+    """Refuses ids outside of the vocabulary.
+
+    Raises:
+      ValueError: names the first one.
+    """
+    outside = (token_ids < 0) | (token_ids >= vocab_size)
+    if outside.any():
+        raise ValueError(f"token id {token_ids[outside].flat[0]}: 0 to {vocab_size - 1} is allowed")
 
 
 # Where weights come from.
