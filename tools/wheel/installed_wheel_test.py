@@ -55,7 +55,7 @@ def test_name_carries_version_and_tags(wheel: pathlib.Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         info = f"edge_llm_plugins-{version}.dist-info"
         assert f"Version: {version}\n" in archive.read(f"{info}/METADATA").decode()
-        for extra in ("export", "quantize", "torch"):
+        for extra in ("export", "quantize", "run", "torch"):
             assert f"Provides-Extra: {extra}\n" in archive.read(f"{info}/METADATA").decode()
         assert b"Apache License" in archive.read(f"{info}/LICENSE")
 

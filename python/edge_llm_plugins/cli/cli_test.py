@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -10,11 +11,15 @@ import sys
 import numpy as np
 import pytest
 import safetensors.numpy
+import tokenizers
 from absl import flags
 
 from edge_llm_plugins.cli.command import Command, UsageError
 from edge_llm_plugins.cli.main import COMMANDS, main
+from edge_llm_plugins.models.folder import QuantizedModel
+from edge_llm_plugins.models.limits import Limits
 from edge_llm_plugins.models.testdata import tiny_models
+from edge_llm_plugins.runtime.testdata.executing_tensorrt import install_engine
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -84,6 +89,7 @@ def test_help_of_a_command_shows_usage_and_every_flag(
         (["export", "a", "b", "--kapacity=1"], "Unknown command line flag 'kapacity'"),
         (["export", "a", "b", "--capacity=many"], "flag --capacity=many"),
         (["export", "a", "b", "--tensorrt=9"], "flag --tensorrt=9: value should be one of"),
+        (["run", "folder"], "--prompt is missing"),
     ],
     ids=lambda value: "_".join(value) or "nothing" if isinstance(value, list) else "",
 )
@@ -163,6 +169,118 @@ def test_calibration_needs_a_tokenizer(
     assert code == 1
     assert "the checkpoint has no tokenizer.json" in errors
     assert not (tmp_path / "folder").exists()
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A quantized model whose tokens are the words w0 to w92, and three of chats."""
+    path = tmp_path / "folder"
+    tiny_models.quantized_folder(tiny_models.CONFIGS["llama"], path)
+    words = {f"w{i}": i for i in range(93)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w0"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    tokenizer.save(str(path / "tokenizer.json"))
+    return path
+
+
+def generated(output: str) -> tuple[list[str], str]:
+    """The words of a run, and its line of statistics."""
+    text, statistics = output.splitlines()
+    return text.split(), statistics
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--device=reference"],
+        ["--device=emulator", "--sm=87", "--plugin_version=1"],
+        ["--device=emulator", "--emulator_checks"],
+        ["--device=reference", "--prefill_tokens=2"],
+        ["--device=emulator", "--speculative", "--tree_tokens=6"],
+        ["--device=reference", "--temperature=0.5", "--top_k=1"],
+    ],
+    ids=lambda flags: " ".join(flags),
+)
+def test_runs_give_the_same_greedy_text(
+    capsys: pytest.CaptureFixture[str], folder: pathlib.Path, flags: list[str]
+) -> None:
+    words = ["--prompt=w1 w2 w3 w1 w2", "--tokens=6", "--device=reference"]
+    code, output, errors = run(capsys, "run", folder, *words)
+    assert code == 0, errors
+    expected, _ = generated(output)
+    assert len(expected) == 6
+    code, output, errors = run(capsys, "run", folder, *words, *flags)
+    assert code == 0, errors
+    text, statistics = generated(output)
+    assert text == expected
+    assert statistics.startswith("6 tokens in ")
+    assert "for the prompt of 5 tokens; " in statistics
+    place = {"--emulator_checks": "checks on", "--device=reference": "NumPy", "--sm=87": "Orin"}
+    for flag in set(flags) & set(place):
+        assert place[flag] in statistics
+
+
+def test_runs_draw_by_seed(capsys: pytest.CaptureFixture[str], folder: pathlib.Path) -> None:
+    def text(*flags: str) -> str:
+        words = ["--prompt=w1 w2", "--tokens=8", "--device=reference", *flags]
+        return run(capsys, "run", folder, *words)[1].splitlines()[0]
+
+    hot = "--temperature=30"
+    assert text(hot, "--seed=1") == text(hot, "--seed=1") != text(hot, "--seed=2")
+    assert text(hot, "--top_k=1") == text(hot, "--top_p=0.001") == text()
+
+
+def test_a_chat_model_is_asked_in_its_own_format(
+    capsys: pytest.CaptureFixture[str], folder: pathlib.Path
+) -> None:
+    def prompt_tokens(*flags: str) -> int:
+        words = ["--prompt=w1 w2", "--tokens=1", "--device=reference", *flags]
+        code, output, errors = run(capsys, "run", folder, *words)
+        assert code == 0, errors
+        return int(output.split("for the prompt of ")[1].split()[0])
+
+    assert prompt_tokens() == 2
+    code, _, errors = run(capsys, "run", folder, "--prompt=w1", "--format=chat")
+    assert code == 1 and "not ChatML" in errors
+    template = {"chat_template": "{{ '<|im_start|>' + message['role'] }}"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(template))
+    # <|im_start|> user w1 w2 <|im_end|> <|im_start|> assistant
+    assert prompt_tokens() == 7
+    assert prompt_tokens("--system=w5") == 7 + 4
+    assert prompt_tokens("--format=plain") == 2
+
+
+def test_runs_an_engine(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    folder: pathlib.Path,
+) -> None:
+    model, limits = QuantizedModel(folder), Limits(32, prefill_tokens=4, tree_tokens=4)
+    words = ["--prompt=w1 w2 w3 w1 w2", "--tokens=6"]
+    expected, _ = generated(run(capsys, "run", folder, *words, "--device=reference")[1])
+    engine, _ = install_engine(monkeypatch, tmp_path, model, limits)
+    for more in ([], ["--speculative"]):
+        code, output, errors = run(capsys, "run", folder, *words, f"--engine={engine}", *more)
+        assert code == 0, errors
+        text, statistics = generated(output)
+        assert text == expected
+        assert "; tensorrt 10.3.0, " in statistics
+    other = dataclasses.replace(model.config, rope_theta=5000.0)
+    install_engine(monkeypatch, tmp_path, model, limits, changes={"config": other})
+    code, _, errors = run(capsys, "run", folder, *words, f"--engine={engine}")
+    assert code == 1 and "it was built of another model than" in errors
+
+
+def test_missing_gpu_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: pathlib.Path
+) -> None:
+    monkeypatch.setenv("EDGE_LLM_PLUGINS_CUDA_DRIVER", "libnone.so")
+    code, _, errors = run(capsys, "run", folder, "--prompt=w1", "--device=gpu")
+    assert code == 1
+    assert errors.startswith("edge-llm-plugins: no CUDA driver: libnone.so")
+    assert errors.count("\n") == 1
 
 
 def test_is_a_module_of_the_package() -> None:

@@ -40,9 +40,15 @@ def main(words: Sequence[str] | None = None) -> int:
             command(words[1:])
     except UsageError as error:
         return _refuse(error, 2)
-    except REFUSALS as error:
+    except (*REFUSALS, *_device_errors()) as error:
         return _refuse(error, 1)
     return 0
+
+
+def _device_errors() -> tuple[type[Exception], ...]:
+    """No driver, no memory, no kernels: users can mend these too, where a device was asked for."""
+    bindings = sys.modules.get("edge_llm_plugins._bindings")
+    return () if bindings is None else (bindings.CudaError, bindings.PluginError)
 
 
 def overview() -> str:

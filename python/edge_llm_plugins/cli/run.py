@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from edge_llm_plugins import host
-from edge_llm_plugins.cli.command import Command
+from edge_llm_plugins.cli.command import Command, UsageError
 from edge_llm_plugins.models.folder import QuantizedModel
 from edge_llm_plugins.models.limits import Limits
 from edge_llm_plugins.runtime.backends import Backend, HostBackend, ReferenceBackend
@@ -62,6 +62,13 @@ _DEVICE = flags.DEFINE_enum(
     "else the emulator.",
     flag_values=FLAGS,
 )
+_ENGINE = flags.DEFINE_string(
+    "engine",
+    None,
+    "An engine that `build` wrote of this model; TensorRT runs it on the GPU. The flags of limits "
+    "and of where plugins run do not matter then.",
+    flag_values=FLAGS,
+)
 _SM = flags.DEFINE_integer("sm", None, "The SM to emulate, such as 87.", flag_values=FLAGS)
 _PLUGIN_VERSION = flags.DEFINE_enum(
     "plugin_version",
@@ -83,7 +90,7 @@ _PREFILL_TOKENS = flags.DEFINE_integer(
 
 def run(folder: str) -> None:
     if _PROMPT.value is None:
-        raise ValueError("--prompt is missing: the text to go on from is needed")
+        raise UsageError("--prompt is missing: the text to go on from is needed")
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value, _SEED.value)
     tokenizer = Tokenizer(folder)
     chat = tokenizer.is_chatml if _FORMAT.value == "auto" else _FORMAT.value == "chat"
@@ -109,13 +116,15 @@ def run(folder: str) -> None:
 
 def _open_backend(folder: str, capacity: int) -> tuple[Backend, str]:
     """The back end that the flags ask for, and where it runs."""
+    model = QuantizedModel(folder)
+    if _ENGINE.value is not None:
+        return _open_engine(model, _ENGINE.value)
     trees = _TREE_TOKENS.value if _SPECULATIVE.value else 0
     limits = Limits(
         capacity,
         prefill_tokens=min(_PREFILL_TOKENS.value, capacity),
         tree_tokens=min(trees, capacity),
     )
-    model = QuantizedModel(folder)
     if _DEVICE.value == "reference":
         return ReferenceBackend(model, limits), "NumPy"
     backend = HostBackend(
@@ -127,6 +136,16 @@ def _open_backend(folder: str, capacity: int) -> tuple[Backend, str]:
         emulator_checks="all" if _CHECKS.value else "none",
     )
     return backend, _place(backend.device)
+
+
+def _open_engine(model: QuantizedModel, path: str) -> tuple[Backend, str]:
+    # Here, as it takes TensorRT's side of the package along.
+    from edge_llm_plugins.runtime.engine_backend import EngineBackend
+
+    backend = EngineBackend(path)
+    if backend.config != model.config:
+        raise ValueError(f"--engine is {path}: it was built of another model than {model.path}")
+    return backend, f"{backend.metadata.package} {backend.metadata.tensorrt}, {backend.device.name}"
 
 
 def _place(device: host.Device) -> str:
@@ -143,7 +162,8 @@ COMMAND = Command(
 FOLDER is what `quantize` wrote. The text comes token by token, then one line of statistics.
 
   edge-llm-plugins run smollm2 --prompt="What is a compiler?" --tokens=32
-  edge-llm-plugins run smollm2 --prompt="Once upon a time" --format=plain --temperature=0.8""",
+  edge-llm-plugins run smollm2 --prompt="Once upon a time" --format=plain --temperature=0.8
+  edge-llm-plugins run smollm2 --prompt="What is a compiler?" --engine=smollm2.engine""",
     FLAGS,
     run,
 )

@@ -16,10 +16,11 @@ import tempfile
 from collections.abc import Sequence
 
 from edge_llm_plugins import _tensorrt
-from edge_llm_plugins.engines.construct import ENGINE, METADATA, RESULT, BuildError, Request
+from edge_llm_plugins.engines.construct import ENGINE, METADATA, RESULT, Request
 from edge_llm_plugins.engines.metadata import INSIDE, WEIGHTS, EngineMetadata, metadata_path
+from edge_llm_plugins.engines.versions import EngineError
 
-__all__ = ["BuildError", "build_engine"]
+__all__ = ["EngineError", "build_engine"]
 
 
 def build_engine(
@@ -54,7 +55,7 @@ def build_engine(
       ImportError: no such TensorRT is installed; says what to install.
       FileNotFoundError: the model or the engine's folder is missing.
       ValueError: an option is not among the allowed ones.
-      BuildError: TensorRT builds no engine of this model, or one without some plugin layers.
+      EngineError: TensorRT builds no engine of this model, or one without some plugin layers.
     """
     onnx_path, engine_path = pathlib.Path(onnx_path), pathlib.Path(engine_path)
     if weights not in WEIGHTS:
@@ -81,7 +82,7 @@ def _construct(request: Request, verbose: bool) -> None:
     """Runs `construct` on the request.
 
     Raises:
-      BuildError: it failed, or ended before it was done.
+      EngineError: it failed, or ended before it was done.
     """
     folder = pathlib.Path(request.folder)
     request_path, log_path, result = folder / "request.json", folder / "log", folder / RESULT
@@ -95,10 +96,10 @@ def _construct(request: Request, verbose: bool) -> None:
     text = "" if verbose else log_path.read_text(encoding="utf-8", errors="replace")
     if not result.exists():
         end = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        raise BuildError(f"{request.module} ended its process with {end}{_cause(text)}")
+        raise EngineError(f"{request.module} ended its process with {end}{_cause(text)}")
     error = json.loads(result.read_text(encoding="utf-8")).get("error")
     if error is not None:
-        raise BuildError(error + _cause(text, error))
+        raise EngineError(error + _cause(text, error))
 
 
 def _cause(log: str, known: str = "") -> str:

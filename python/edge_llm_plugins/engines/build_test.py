@@ -11,9 +11,10 @@ import pytest
 
 from edge_llm_plugins.engines import build as build_module
 from edge_llm_plugins.engines import construct
-from edge_llm_plugins.engines.build import BuildError, build_engine
+from edge_llm_plugins.engines.build import build_engine
 from edge_llm_plugins.engines.metadata import EngineMetadata
 from edge_llm_plugins.engines.testdata.fake_tensorrt import fake_tensorrt
+from edge_llm_plugins.engines.versions import EngineError
 from edge_llm_plugins.export import builder, initializers
 from edge_llm_plugins.export.metadata import Limits
 from edge_llm_plugins.models.testdata.tiny_models import CONFIGS, quantized_folder
@@ -80,7 +81,7 @@ def test_profiles_are_those_of_the_model_in_their_order(construct_engine):
 
 
 def test_model_for_later_versions_is_refused_by_tensorrt_8(construct_engine):
-    with pytest.raises(BuildError, match=r"for TensorRT 10 and later, and tensorrt 8\.6\.0 .*=8"):
+    with pytest.raises(EngineError, match=r"for TensorRT 10 and later, and tensorrt 8\.6\.0 .*=8"):
         construct_engine("10.onnx", "8.6.0")
 
 
@@ -92,7 +93,7 @@ def test_aliasing_is_turned_on_by_name_whatever_its_number(construct_engine, ver
 
 
 def test_aliased_caches_are_refused_where_the_feature_is_absent(construct_engine):
-    with pytest.raises(BuildError, match=r"tensorrt 10\.0\.1 has no .*without --alias_kv_cache"):
+    with pytest.raises(EngineError, match=r"tensorrt 10\.0\.1 has no .*without --alias_kv_cache"):
         construct_engine("alias.onnx", "10.0.1")
 
 
@@ -108,12 +109,12 @@ def test_weights_are_where_they_are_asked_to_be(construct_engine, weights, flags
 
 @pytest.mark.parametrize("weights", ["streamed", "external"])
 def test_weights_elsewhere_are_refused_by_tensorrt_8(construct_engine, weights):
-    with pytest.raises(BuildError, match=f"weights is '{weights}': .* only 'inside' is allowed"):
+    with pytest.raises(EngineError, match=f"weights is '{weights}': .* only 'inside' is allowed"):
         construct_engine("8.onnx", "8.6.0", weights=weights)
 
 
 def test_sms_are_refused_where_tensorrt_builds_for_this_machine_alone(construct_engine):
-    with pytest.raises(BuildError, match=r"sms has 87: .* the GPU of this machine alone"):
+    with pytest.raises(EngineError, match=r"sms has 87: .* the GPU of this machine alone"):
         construct_engine("10.onnx", "10.3.0", sms=[87])
 
 
@@ -143,7 +144,7 @@ def test_every_plugin_layer_is_counted(construct_engine):
     ids=["parser", "builder_inspected", "builder_file"],
 )
 def test_lost_plugin_layer_is_refused(construct_engine, fake, where):
-    with pytest.raises(BuildError, match=f"1 of the 10 plugin layers .* {where}, such as {LOST}$"):
+    with pytest.raises(EngineError, match=f"1 of the 10 plugin layers .* {where}, such as {LOST}$"):
         construct_engine("10.onnx", "10.3.0", fake)
 
 
@@ -157,7 +158,7 @@ def test_lost_plugin_layer_is_refused(construct_engine, fake, where):
     ],
 )
 def test_refusals_of_tensorrt_say_what_it_said(construct_engine, fails, message):
-    with pytest.raises(BuildError, match=message):
+    with pytest.raises(EngineError, match=message):
         construct_engine("10.onnx", "10.3.0", {"fails": fails, "says": "the reason"})
 
 
@@ -174,7 +175,7 @@ def test_models_of_others_are_refused(construct_engine, folder):
     with pytest.raises(ValueError, match="no node of the domain 'trt'"):
         construct_engine("plain.onnx", "10.3.0")
     (folder / "garbage.onnx").write_bytes(b"\xff\xff")
-    with pytest.raises(BuildError, match=r"garbage\.onnx is no ONNX model"):
+    with pytest.raises(EngineError, match=r"garbage\.onnx is no ONNX model"):
         construct_engine("garbage.onnx", "10.3.0")
 
 
@@ -266,7 +267,7 @@ def test_end_of_the_process_is_told_and_nothing_written(
     folder, engine_path, install, source, message
 ):
     install("tensorrt", source)
-    with pytest.raises(BuildError, match=message):
+    with pytest.raises(EngineError, match=message):
         build_engine(folder / "10.onnx", engine_path)
     check_unchanged(engine_path)
 

@@ -9,7 +9,6 @@ its metadata and, last, "result.json" are written.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import json
 import pathlib
@@ -25,7 +24,14 @@ from onnx import TensorProto
 
 from edge_llm_plugins import __version__
 from edge_llm_plugins.engines import plugin_layers, versions
-from edge_llm_plugins.engines.metadata import EXTERNAL, INSIDE, STREAMED, EngineMetadata
+from edge_llm_plugins.engines.metadata import (
+    EXTERNAL,
+    INSIDE,
+    STREAMED,
+    EngineMetadata,
+    model_digest,
+)
+from edge_llm_plugins.engines.versions import EngineError
 from edge_llm_plugins.export.metadata import Metadata, read_metadata
 from edge_llm_plugins.models.limits import Profile
 
@@ -34,10 +40,6 @@ ENGINE, METADATA, RESULT = "engine", "metadata.json", "result.json"
 _WEIGHT_FLAGS = {STREAMED: "WEIGHT_STREAMING", EXTERNAL: "STRIP_PLAN"}
 # Weakly typed networks take types for what computes; these only make or pass on tensors.
 _WITHOUT_PRECISION = ("CAST", "CONSTANT", "IDENTITY", "PLUGIN", "SHAPE")
-
-
-class BuildError(ValueError):
-    """TensorRT builds no engine of the model; one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,7 @@ def build(request: Request) -> EngineMetadata:
     """Builds the engine file in the request's folder.
 
     Raises:
-      BuildError, ValueError: the model or an option is refused.
+      EngineError, ValueError: the model or an option is refused.
       ImportError, OSError, RuntimeError: TensorRT or a file is missing, or the plugins are.
     """
     start = time.perf_counter()
@@ -67,7 +69,7 @@ def build(request: Request) -> EngineMetadata:
     try:
         model = onnx.load(request.onnx_path, load_external_data=False)
     except DecodeError:
-        raise BuildError(f"{request.onnx_path} is no ONNX model") from None
+        raise EngineError(f"{request.onnx_path} is no ONNX model") from None
     facts, nodes = read_metadata(model), plugin_layers.plugin_nodes(model)
     alias = plugin_layers.aliases_caches(model)
     _check_served(trt, request, facts, alias)
@@ -87,7 +89,7 @@ def build(request: Request) -> EngineMetadata:
         alias_kv_cache=alias,
         weights=request.weights,
         onnx=pathlib.Path(request.onnx_path).name,
-        onnx_sha256=_sha256(request.onnx_path, model),
+        onnx_sha256=model_digest(request.onnx_path),
         seconds=round(time.perf_counter() - start, 1),
     )
 
@@ -96,29 +98,29 @@ def _check_served(trt: ModuleType, request: Request, facts: Metadata, alias: boo
     """Refuses what this version of TensorRT does not have.
 
     Raises:
-      BuildError: says what to do instead.
+      EngineError: says what to do instead.
     """
     here = versions.described(trt)
     if versions.is_weakly_typed(trt) and facts.tensorrt_major != 8:
-        raise BuildError(
+        raise EngineError(
             f"{request.onnx_path} is exported for TensorRT {facts.tensorrt_major} and later, and "
             f"{here} is installed: export it with --tensorrt=8"
         )
     if alias and versions.member(trt.PreviewFeature, versions.ALIASED_IO) is None:
-        raise BuildError(
+        raise EngineError(
             f"{request.onnx_path} declares caches that are updated in place, and {here} has no "
             f"preview feature {versions.ALIASED_IO}: export it without --alias_kv_cache"
         )
     flag = _WEIGHT_FLAGS.get(request.weights)
     if flag is not None and versions.member(trt.BuilderFlag, flag) is None:
-        raise BuildError(
+        raise EngineError(
             f"weights is {request.weights!r}: {here} has no {flag}, only {INSIDE!r} is allowed"
         )
     allowed = getattr(getattr(trt, "ComputeCapability", None), "__members__", {})
     for sm in request.sms:
         if f"SM{sm}" not in allowed:
             names = ", ".join(name[2:] for name in allowed if name.startswith("SM"))
-            raise BuildError(
+            raise EngineError(
                 f"sms has {sm}: {here} "
                 + (f"takes {names}" if names else "builds for the GPU of this machine alone")
             )
@@ -126,7 +128,7 @@ def _check_served(trt: ModuleType, request: Request, facts: Metadata, alias: boo
 
 def _refuse_missing(missing: Sequence[str], count: int, where: str) -> None:
     if missing:
-        raise BuildError(
+        raise EngineError(
             f"{len(missing)} of the {count} plugin layers are not in the {where}, such as "
             f"{missing[0]}"
         )
@@ -145,12 +147,12 @@ def _build_engine(
     try:
         builder = trt.Builder(logger)
     except TypeError:  # the bindings' word for a null pointer
-        raise BuildError(_refusal(trt, "makes no builder", logger.errors)) from None
+        raise EngineError(_refusal(trt, "makes no builder", logger.errors)) from None
     network = versions.create_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(request.onnx_path):
         errors = [str(parser.get_error(i)) for i in range(parser.num_errors)]
-        raise BuildError(_refusal(trt, f"does not parse {request.onnx_path}", errors))
+        raise EngineError(_refusal(trt, f"does not parse {request.onnx_path}", errors))
     names = plugin_layers.plugin_nodes(model)
     missing = plugin_layers.missing_in_network(names, network)
     _refuse_missing(missing, len(names), f"network that {versions.described(trt)} parsed")
@@ -159,7 +161,7 @@ def _build_engine(
         _keep_types(trt, network, config, _types(model))
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise BuildError(_refusal(trt, f"builds no engine of {request.onnx_path}", logger.errors))
+        raise EngineError(_refusal(trt, f"builds no engine of {request.onnx_path}", logger.errors))
     engine_path.write_bytes(engine)
 
 
@@ -190,7 +192,9 @@ def _configure(
         for tensor, (smallest, usual, largest) in ranges.items():
             profile.set_shape(tensor, smallest, usual, largest)
         if config.add_optimization_profile(profile) < 0:
-            raise BuildError(f"{versions.described(trt)} refuses the optimization profile {name!r}")
+            raise EngineError(
+                f"{versions.described(trt)} refuses the optimization profile {name!r}"
+            )
     return config
 
 
@@ -221,22 +225,6 @@ def _keep_types(trt: ModuleType, network: Any, config: Any, types: Mapping[str, 
         layer.precision = floats[dtypes[0]]
         for k, dtype in enumerate(dtypes):
             layer.set_output_type(k, floats[dtype])
-
-
-def _sha256(path: str, model: onnx.ModelProto) -> str:
-    """Of the model's file, and then of its files of weights by their names."""
-    locations = {
-        entry.value
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    digest, model_path = hashlib.sha256(), pathlib.Path(path)
-    for name in (model_path.name, *sorted(locations)):
-        with (model_path.parent / name).open("rb") as file:
-            while block := file.read(1 << 24):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def main(request_path: str) -> None:

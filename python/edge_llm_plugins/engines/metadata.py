@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -33,7 +34,7 @@ class EngineMetadata:
     layers_found_in: "engine" (by TensorRT's inspector) or "file" (in its bytes).
     alias_kv_cache: whether TensorRT knows that caches are updated in place.
     weights: a key of WEIGHTS.
-    onnx, onnx_sha256: the model, and the digest of all its files.
+    onnx, onnx_sha256: the model, and its `model_digest`.
     """
 
     config: ModelConfig
@@ -91,3 +92,15 @@ def metadata_path(engine_path: str | os.PathLike[str]) -> pathlib.Path:
     """Where the metadata of an engine file are."""
     path = pathlib.Path(engine_path)
     return path.with_name(f"{path.name}.json")
+
+
+def model_digest(onnx_path: str | os.PathLike[str]) -> str:
+    """SHA-256 of an exported model and of the file of weights beside it, where there is one."""
+    path, digest = pathlib.Path(onnx_path), hashlib.sha256()
+    for part in (path, path.with_name(f"{path.name}.data")):
+        if not part.exists():
+            continue
+        with part.open("rb") as file:
+            while block := file.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()

@@ -14,6 +14,10 @@ from edge_llm_plugins import _tensorrt
 ALIASED_IO, PLUGIN_V3 = "ALIASED_PLUGIN_IO", "IPluginV3"
 
 
+class EngineError(ValueError):
+    """TensorRT refuses a model or an engine; one line."""
+
+
 def with_plugins(trt: ModuleType) -> ModuleType:
     """Gives the plugin library to this TensorRT, and returns it.
 

@@ -36,12 +36,11 @@ from edge_llm_plugins.export.initializers import Initializers
 from edge_llm_plugins.export.metadata import Limits, Metadata, Profile
 from edge_llm_plugins.models.config import ModelConfig
 from edge_llm_plugins.models.folder import QuantizedModel
+from edge_llm_plugins.models.limits import GENERATION, PREFILL
 
 # The largest opset that the parser of TensorRT 8.6 knows, and an IR version that goes with it.
 OPSET, IR_VERSION = 17, 8
 TENSORRT_MAJORS = (8, 10, 11)
-
-PREFILL, GENERATION = "prefill", "generation"
 
 
 def export_model(

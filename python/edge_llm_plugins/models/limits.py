@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+# An engine's optimization profiles: steps from an empty cache, and all others.
+PREFILL, GENERATION = "prefill", "generation"
+
 Shape = tuple[int, ...]
 Profile = dict[str, tuple[Shape, Shape, Shape]]  # of each dynamic input: min, opt, max
 

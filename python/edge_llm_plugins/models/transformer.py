@@ -114,12 +114,7 @@ class Transformer:
                 f"token_ids have shape {list(token_ids.shape)}: [{step.batch}, S] is allowed for "
                 f"a step of {step.batch} rows"
             )
-        outside = (token_ids < 0) | (token_ids >= self.config.vocab_size)
-        if outside.any():
-            raise ValueError(
-                f"token id {token_ids[outside].flat[0]}: 0 to {self.config.vocab_size - 1} is "
-                "allowed"
-            )
+        check_token_ids(token_ids, self.config.vocab_size)
         x = self.operations.embed(token_ids)
         for layer in range(self.config.num_layers):
             x = self._layer(layer, x, step)
@@ -152,6 +147,17 @@ class Transformer:
         q = self.operations.rms_norm(f"{prefix}.q_norm", q)
         k = self.operations.rms_norm(f"{prefix}.k_norm", k)
         return np.concatenate([q, k, v], axis=2).reshape(qkv.shape)
+
+
+def check_token_ids(token_ids: NDArray[np.integer], vocab_size: int) -> None:
+    """Refuses ids outside of the vocabulary.
+
+    Raises:
+      ValueError: names the first one.
+    """
+    outside = (token_ids < 0) | (token_ids >= vocab_size)
+    if outside.any():
+        raise ValueError(f"token id {token_ids[outside].flat[0]}: 0 to {vocab_size - 1} is allowed")
 
 
 # Where weights come from.
@@ -266,7 +272,7 @@ class ReferenceOperations(NumpyOperations):
         Args:
           weights: `QuantizedWeights`, `CheckpointWeights` or others like them.
           capacity: slots of each KV cache, and positions of the RoPE table.
-          batch: rows.
+          batch: rows; a step may have fewer, which are the first ones.
           dtype: float16, as engines compute, or float32.
         """
         super().__init__(weights, dtype)
@@ -302,7 +308,7 @@ class ReferenceOperations(NumpyOperations):
         if latest_step is not step or latest_shape != heads_shape:
             inputs = reference.check_attention_inputs(
                 np.broadcast_to(np.float16(0), heads_shape),
-                np.broadcast_to(np.float16(0), self.kv_caches[0].shape),
+                np.broadcast_to(np.float16(0), self.kv_caches[0][: heads_shape[0]].shape),
                 step.context_lengths,
                 self.rope_cos_sin,
                 step.kv_cache_start_index,

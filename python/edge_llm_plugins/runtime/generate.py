@@ -1,9 +1,11 @@
 """Text token by token: prefill in chunks, then steps until a stop token or a limit.
 
-generation = Generation(backend, prompt, max_tokens=64)
-for token in generation:
-    ...
-print(generation.finish, generation.statistics)
+    generation = Generation(backend, prompt, max_tokens=64)
+    for token in generation:
+        ...
+    print(generation.finish, generation.statistics)
+
+A `Decoder` says how a step makes new tokens: one of them here, several in `speculative`.
 """
 
 from __future__ import annotations

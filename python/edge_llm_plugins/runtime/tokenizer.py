@@ -71,10 +71,12 @@ class Tokenizer:
 class TextStream:
     """Turns tokens into text one by one; a character comes out when it is complete.
 
-    stream = TextStream(tokenizer, prompt)
-    for token in tokens:
-        print(stream.add(token), end="", flush=True)
-    print(stream.rest())
+        stream = TextStream(tokenizer, prompt)
+        for token in tokens:
+            print(stream.add(token), end="", flush=True)
+        print(stream.rest())
+
+    The pieces put together are the text of all tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()) -> None:

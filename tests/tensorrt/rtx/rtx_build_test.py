@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 from edge_llm_plugins.cli.main import main
-from edge_llm_plugins.engines.build import BuildError, build_engine
+from edge_llm_plugins.engines.build import build_engine
 from edge_llm_plugins.engines.metadata import EngineMetadata
+from edge_llm_plugins.engines.versions import EngineError
 from edge_llm_plugins.export import builder
 from edge_llm_plugins.export.metadata import Limits
 from edge_llm_plugins.models.testdata.tiny_models import CONFIGS, quantized_folder
@@ -73,7 +74,9 @@ def test_aliased_caches_are_built_where_there_is_a_driver(export, engine_path, m
 def test_end_of_tensorrts_process_becomes_one_line(export, engine_path, monkeypatch):
     # TensorRT-RTX attaches aliased plugins while it builds, and crashes when that is refused.
     monkeypatch.setenv("EDGE_LLM_PLUGINS_CUDA_DRIVER", "libnone.so")
-    with pytest.raises(BuildError, match=r"ended its process with signal .*: AttentionPlugin .*no"):
+    with pytest.raises(
+        EngineError, match=r"ended its process with signal .*: AttentionPlugin .*no"
+    ):
         build_engine(export("qwen3", alias_kv_cache=True), engine_path)
     assert files(engine_path) == []
 
@@ -84,7 +87,9 @@ def test_plugin_that_the_builder_drops_is_missed(export, engine_path):
     (residual,) = (n for n in model.graph.node if n.name == "model.layers.1.self_attn.residual")
     residual.input[1] = residual.input[0]  # what o_proj computes is wanted no more
     onnx.save(model, path)
-    with pytest.raises(BuildError, match=r"1 of the 10 .* as model\.layers\.1\.self_attn\.o_proj$"):
+    with pytest.raises(
+        EngineError, match=r"1 of the 10 .* as model\.layers\.1\.self_attn\.o_proj$"
+    ):
         build_engine(path, engine_path)
     assert files(engine_path) == []
 
@@ -95,7 +100,7 @@ def test_field_that_the_plugin_refuses_is_told_in_its_words(export, engine_path)
     node = next(n for n in model.graph.node if n.op_type == "Int4GroupwiseGemmPlugin")
     next(a for a in node.attribute if a.name == "group_size").i = 64
     onnx.save(model, path)
-    with pytest.raises(BuildError, match=r"does not parse .* group_size = 64; 128 is allowed"):
+    with pytest.raises(EngineError, match=r"does not parse .* group_size = 64; 128 is allowed"):
         build_engine(path, engine_path)
     assert files(engine_path) == []
 
