@@ -117,11 +117,12 @@ struct DecodeWork {
         [&](int slot) { return angles_of(first_token + slot); }, [] {});
     __syncthreads();
     const KvHeads heads = cache.from(tile * Tile::kTileKv, Tile::kHeadBytes);
-    const unsigned chunks = (last_slot - first_slot) * Tile::kHeadChunks;
+    const int chunks = (last_slot - first_slot) * Tile::kHeadChunks;
 #pragma unroll 1
-    for (unsigned i = threadIdx.x; i < chunks; i += Tile::kThreads) {
-      const int slot = first_slot + static_cast<int>(i / Tile::kHeadChunks);
-      const int chunk = static_cast<int>(i % Tile::kHeadChunks);
+    for (int i = threadIdx.x; i < chunks; i += Tile::kThreads) {
+      const unsigned index = i;
+      const int slot = first_slot + static_cast<int>(index / Tile::kHeadChunks);
+      const int chunk = static_cast<int>(index % Tile::kHeadChunks);
       const int token = first_token + slot;
       const uint32_t k = stage + head_offset<Tile>(slot, chunk);
       const uint32_t v = k + Tile::kKvBytes;

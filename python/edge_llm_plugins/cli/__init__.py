@@ -1,1 +1,1 @@
-"""The command `edge-llm-plugins`: each module but `main` and `command` is one of its commands."""
+"""The command `edge-llm-plugins`: main.py lists its commands, each a module here."""

@@ -10,7 +10,7 @@ from edge_llm_plugins import __version__
 from edge_llm_plugins.cli.command import Command, UsageError
 
 # In the order in which a user needs them; each is a module here with COMMAND.
-COMMANDS = ("info", "quantize", "export", "build", "run", "verify")
+COMMANDS = ("info", "quantize", "export", "build", "run", "verify", "bench")
 
 # What a user can mend. Everything else is a defect, and keeps its traceback.
 REFUSALS = (ImportError, OSError, TypeError, ValueError)
