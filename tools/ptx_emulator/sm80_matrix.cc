@@ -8,6 +8,7 @@
 // An f16 accumulator is added to as if it were FP32 and rounded at the end: never compared with a
 // GPU.
 #include <cstring>
+#include <utility>
 
 #include "tools/ptx_emulator/decode.h"
 #include "tools/ptx_emulator/float16.h"
@@ -168,17 +169,18 @@ void load_matrix(Warp& warp, const Instruction& instruction) {
   const bool transposed = instruction.mode != 0;
   uint64_t addresses[kLanes];
   lane_addresses(warp, instruction, instruction.operand[matrices], addresses);
-  if (warp.block->counting()) {
-    const uint32_t used = matrices == 4 ? kAllLanes : (1u << (kMatrixRows * matrices)) - 1;
-    count_shared_access(warp, addresses, used, kRowBytes);
-  }
+  // A lane gives the address of a row; the last ones give none where there are fewer matrices.
+  const uint32_t used = matrices == 4 ? kAllLanes : (1u << (kMatrixRows * matrices)) - 1;
+  if (warp.block->counting()) count_shared_access(warp, addresses, used, kRowBytes);
+  for (uint64_t& address : addresses) address &= 0xffffffffu;
+  const uint32_t mask = std::exchange(warp.mask, used);
+  uint8_t* pointers[kLanes];
+  memory_pointers(warp, Space::kShared, addresses, kRowBytes, /*write=*/false, pointers);
+  warp.mask = mask;
   for (int matrix = 0; matrix < matrices; ++matrix) {
     uint16_t rows[kMatrixRows][kMatrixRows];
     for (int row = 0; row < kMatrixRows; ++row) {
-      const int lane = matrix * kMatrixRows + row;  // the lane that gives the address of the row
-      const uint8_t* const source = memory_pointer(
-          warp, Space::kShared, addresses[lane] & 0xffffffffu, kRowBytes, lane, false);
-      std::memcpy(rows[row], source, kRowBytes);
+      std::memcpy(rows[row], pointers[matrix * kMatrixRows + row], kRowBytes);
     }
     uint32_t* const destination = warp.lanes<uint32_t>(instruction.operand[matrix]);
     if (!transposed) {
