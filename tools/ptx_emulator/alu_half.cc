@@ -14,11 +14,13 @@ namespace {
 struct HalfFormat {
   static float widen(uint16_t bits) { return half_to_float(bits); }
   static uint16_t round(float value) { return float_to_half(value); }
+  static uint16_t fma(uint16_t a, uint16_t b, uint16_t c) { return half_fma(a, b, c); }
   static constexpr uint16_t kOne = 0x3c00, kInfinity = 0x7c00, kNan = kCanonicalNan16;
 };
 struct BFloatFormat {
   static float widen(uint16_t bits) { return bfloat_to_float(bits); }
   static uint16_t round(float value) { return float_to_bfloat(value); }
+  static uint16_t fma(uint16_t a, uint16_t b, uint16_t c) { return bfloat_fma(a, b, c); }
   static constexpr uint16_t kInfinity = 0x7f80, kNan = kCanonicalNan16;
 };
 
@@ -36,7 +38,7 @@ uint16_t multiply(uint16_t a, uint16_t b) {
 }
 template <class Format>
 uint16_t multiply_add(uint16_t a, uint16_t b, uint16_t c) {
-  return Format::round(fma_odd(Format::widen(a), Format::widen(b), Format::widen(c)));
+  return Format::fma(a, b, c);
 }
 
 template <class Format>

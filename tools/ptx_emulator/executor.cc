@@ -203,10 +203,15 @@ void Executor::run_warp(Warp& warp, uint64_t slice) {
       block_.lane_executions[warp.pc] += static_cast<uint64_t>(__builtin_popcount(mask));
     }
     warp.mask = mask;
+    if (instruction.control == Control::kNone) {  // nearly always
+      if (mask != 0) instruction.handler(warp, instruction);
+      const int next = warp.pc + 1;
+      warp.pc = next;
+      if (next >= warp.rejoin_pc) rejoin(warp);
+      continue;
+    }
     switch (instruction.control) {
       case Control::kNone:
-        if (mask != 0) instruction.handler(warp, instruction);
-        ++warp.pc;
         break;
       case Control::kBranch:
         take_branch(warp, instruction, mask);

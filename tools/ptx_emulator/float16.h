@@ -63,19 +63,25 @@ inline float double_to_float_zero(double value) {
   return canonical(bit_cast<float>(bit_cast<uint32_t>(nearest) - (away ? 1u : 0u)));
 }
 
-// The product of two 16-bit floats is exact in double; where the sum is not, the addend is at least
-// 2^31 times the product and the lost bits cannot reach a rounding boundary of the 16-bit result.
-inline float fma_odd(float a, float b, float c) {
-  return double_to_float_odd(static_cast<double>(a) * static_cast<double>(b) +
-                             static_cast<double>(c));
-}
-
+// Floats hold the product of two halves, and what its sum with a third loses (Knuth's two-sum):
+// that becomes a sticky last bit.
 inline uint16_t half_fma(uint16_t a, uint16_t b, uint16_t c) {
-  return float_to_half(fma_odd(half_to_float(a), half_to_float(b), half_to_float(c)));
+  const float product = half_to_float(a) * half_to_float(b);
+  const float addend = half_to_float(c);
+  const float sum = product + addend;
+  const float added = sum - product;
+  const float lost = (product - (sum - added)) + (addend - added);
+  const uint32_t bits = bit_cast<uint32_t>(sum);
+  const uint32_t away = (bits ^ bit_cast<uint32_t>(lost)) >> 31;
+  const bool is_inexact = lost < 0 || lost > 0;  // false for the NaN that infinities leave
+  return float_to_half(bit_cast<float>(is_inexact ? (bits - away) | 1u : bits));
 }
 
+// The product of two bfloats is exact in double; where the sum is not, the addend is at least 2^31
+// times the product and the lost bits cannot reach a rounding boundary of the 16-bit result.
 inline uint16_t bfloat_fma(uint16_t a, uint16_t b, uint16_t c) {
-  return float_to_bfloat(fma_odd(bfloat_to_float(a), bfloat_to_float(b), bfloat_to_float(c)));
+  const double product = double{bfloat_to_float(a)} * double{bfloat_to_float(b)};
+  return float_to_bfloat(double_to_float_odd(product + double{bfloat_to_float(c)}));
 }
 
 inline float flush_subnormal(float value) {

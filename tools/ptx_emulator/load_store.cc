@@ -49,16 +49,17 @@ void load(Warp& warp, const Instruction& instruction) {
   uint64_t addresses[kLanes];
   lane_addresses(warp, instruction, instruction.operand[elements], addresses);
   count_access(warp, instruction, addresses, bytes);
-  for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
-    const int lane = __builtin_ctz(rest);
-    const uint8_t* const source =
-        memory_pointer(warp, instruction.space, addresses[lane], bytes, lane, /*write=*/false);
-    for (int i = 0; i < elements; ++i) {
+  uint8_t* pointers[kLanes];
+  memory_pointers(warp, instruction.space, addresses, bytes, /*write=*/false, pointers);
+  for (int i = 0; i < elements; ++i) {
+    R* const destination = warp.lanes<R>(instruction.operand[i]);
+    for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
+      const int lane = __builtin_ctz(rest);
       T value;
-      std::memcpy(&value, source + i * sizeof(T), sizeof(T));
+      std::memcpy(&value, pointers[lane] + i * sizeof(T), sizeof(T));
       R extended = static_cast<R>(value);
       if constexpr (kNarrowRegister) extended &= 0xffff;
-      warp.lanes<R>(instruction.operand[i])[lane] = extended;
+      destination[lane] = extended;
     }
   }
 }
@@ -70,13 +71,14 @@ void store(Warp& warp, const Instruction& instruction) {
   uint64_t addresses[kLanes];
   lane_addresses(warp, instruction, instruction.operand[0], addresses);
   count_access(warp, instruction, addresses, bytes);
+  uint8_t* pointers[kLanes];
+  memory_pointers(warp, instruction.space, addresses, bytes, /*write=*/true, pointers);
+  // Lane by lane, so that of lanes with the same address the last one wins.
   for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
     const int lane = __builtin_ctz(rest);
-    uint8_t* const destination =
-        memory_pointer(warp, instruction.space, addresses[lane], bytes, lane, /*write=*/true);
     for (int i = 0; i < elements; ++i) {
       const T value = static_cast<T>(warp.lanes<R>(instruction.operand[1 + i])[lane]);
-      std::memcpy(destination + i * sizeof(T), &value, sizeof(T));
+      std::memcpy(pointers[lane] + i * sizeof(T), &value, sizeof(T));
     }
   }
 }

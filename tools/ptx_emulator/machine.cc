@@ -69,6 +69,32 @@ uint8_t* parameter_pointer(Warp& warp, uint64_t address, uint32_t bytes, int lan
   return const_cast<uint8_t*>(parameters.data()) + address;  // only read: see above
 }
 
+// All lanes at once, where they are in one piece of memory of which no access is recorded. False
+// where they are not, or where one has to be reported.
+bool find_pointers(const Warp& warp, Space space, const uint64_t addresses[kLanes], uint32_t bytes,
+                   uint8_t* pointers[kLanes]) {
+  Block& block = *warp.block;
+  uint64_t first = 0, size = 0;
+  uint8_t* data = nullptr;
+  if (space == Space::kShared && !block.use_shadow) {
+    first = kSharedBase;
+    size = block.launch->shared_bytes;
+    data = block.shared.data();
+  } else if (space == Space::kGlobal && warp.allocation != nullptr && !warp.allocation->written) {
+    first = warp.allocation->address;
+    size = warp.allocation->bytes;
+    data = warp.allocation->data;
+  }
+  if (size < bytes) return false;
+  uint64_t refused = 0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const uint64_t offset = addresses[lane] - first;
+    refused |= (offset > size - bytes) | (addresses[lane] & (bytes - 1));
+    pointers[lane] = data + offset;
+  }
+  return refused == 0;
+}
+
 }  // namespace
 
 std::string format(const char* pattern, ...) {
@@ -224,6 +250,15 @@ uint8_t* memory_pointer(Warp& warp, Space space, uint64_t address, uint32_t byte
       return parameter_pointer(warp, address, bytes, lane, write);
     default:
       return global_pointer(warp, address, bytes, lane, write);
+  }
+}
+
+void memory_pointers(Warp& warp, Space space, const uint64_t addresses[kLanes], uint32_t bytes,
+                     bool write, uint8_t* pointers[kLanes]) {
+  if (warp.mask == kAllLanes && find_pointers(warp, space, addresses, bytes, pointers)) return;
+  for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
+    const int lane = __builtin_ctz(rest);
+    pointers[lane] = memory_pointer(warp, space, addresses[lane], bytes, lane, write);
   }
 }
 

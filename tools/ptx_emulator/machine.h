@@ -168,6 +168,10 @@ uint8_t* shared_pointer(Warp& warp, uint32_t address, uint32_t bytes, int lane, 
 uint8_t* memory_pointer(Warp& warp, Space space, uint64_t address, uint32_t bytes, int lane,
                         bool write);
 
+// The pointers of all lanes of `warp.mask`, likewise; those of other lanes stay as they are.
+void memory_pointers(Warp& warp, Space space, const uint64_t addresses[kLanes], uint32_t bytes,
+                     bool write, uint8_t* pointers[kLanes]);
+
 // For a read-modify-write; races between atomics and ordinary accesses are not looked for.
 uint8_t* atomic_pointer(Warp& warp, Space space, uint64_t address, uint32_t bytes, int lane);
 

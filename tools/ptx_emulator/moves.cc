@@ -41,7 +41,7 @@ uint32_t special_value(const Warp& warp, SpecialRegister which, uint32_t lane) {
   const uint32_t thread = static_cast<uint32_t>(warp.id) * kLanes + lane;
   switch (which) {
     case kThreadX:
-      return thread % size[0];
+      return size[1] * size[2] == 1 ? thread : thread % size[0];
     case kThreadY:
       return thread / size[0] % size[1];
     case kThreadZ:

@@ -8,6 +8,7 @@
 // An f16 accumulator is added to as if it were FP32 and rounded at the end: never compared with a
 // GPU.
 #include <cstring>
+#include <utility>
 
 #include "tools/ptx_emulator/decode.h"
 #include "tools/ptx_emulator/float16.h"
@@ -27,33 +28,66 @@ struct BFloatElement {
   static float widen(uint16_t bits) { return bfloat_to_float(bits); }
 };
 
-// Widens the 64 16-bit values of one register of the warp, in lane order.
+using Halves = uint16_t __attribute__((ext_vector_type(8)));
+
+// Rows lie in vectors in this order, in which FP32 accumulators are transposed within half vectors.
+constexpr int kRowOrder[kVectorRows] = {0, 2, 4, 6, 1, 3, 5, 7};
+
+// Eight rows of eight values to eight columns. Each of three rounds interleaves the halves.
+void transpose(Halves rows[8]) {
+  for (int round = 0; round < 3; ++round) {
+    Halves mixed[8];
+    for (int i = 0; i < 4; ++i) {
+      const Halves first = rows[i], second = rows[i + 4];
+      mixed[2 * i] = __builtin_shufflevector(first, second, 0, 8, 1, 9, 2, 10, 3, 11);
+      mixed[2 * i + 1] = __builtin_shufflevector(first, second, 4, 12, 5, 13, 6, 14, 7, 15);
+    }
+    std::memcpy(rows, mixed, sizeof(mixed));
+  }
+}
+
+// Four rows of four values in the low halves of the vectors to four columns, and likewise above.
+void transpose_quarters(Floats rows[4]) {
+  const auto interleave = [](Floats first, Floats second, Floats* low, Floats* high) {
+    *low = __builtin_shufflevector(first, second, 0, 8, 1, 9, 4, 12, 5, 13);
+    *high = __builtin_shufflevector(first, second, 2, 10, 3, 11, 6, 14, 7, 15);
+  };
+  Floats mixed[4];
+  interleave(rows[0], rows[2], &mixed[0], &mixed[1]);
+  interleave(rows[1], rows[3], &mixed[2], &mixed[3]);
+  interleave(mixed[0], mixed[2], &rows[0], &rows[1]);
+  interleave(mixed[1], mixed[3], &rows[2], &rows[3]);
+}
+
 template <class Element>
-void widen_register(Warp& warp, uint16_t slot, float values[2 * kLanes]) {
-  uint16_t bits[2 * kLanes];
-  std::memcpy(bits, warp.lanes<const uint32_t>(slot), sizeof(bits));
-  for (int i = 0; i < 2 * kLanes; ++i) values[i] = Element::widen(bits[i]);
+void widen(const Halves& bits, float values[8]) {
+  for (int i = 0; i < 8; ++i) values[i] = Element::widen(bits[i]);
+}
+
+// One register of the warp holds eight rows of eight 16-bit values, in lane order.
+void read_rows(Warp& warp, uint16_t slot, Halves rows[8]) {
+  const auto* const bits = warp.lanes<const Halves>(slot);
+  for (int row = 0; row < 8; ++row) rows[row] = bits[kRowOrder[row]];
 }
 
 template <class Element, int kDepth>
-void read_a(Warp& warp, const uint16_t* slots, float a[kMmaRows][kMmaMaxDepth]) {
+void read_a(Warp& warp, const uint16_t* slots, MmaOperands& operands) {
   for (int i = 0; i < kDepth / 4; ++i) {
-    float values[2 * kLanes];  // eight rows of eight
-    widen_register<Element>(warp, slots[i], values);
-    for (int row = 0; row < 8; ++row) {
-      std::memcpy(&a[row + 8 * (i % 2)][8 * (i / 2)], values + 8 * row, 8 * sizeof(float));
+    Halves columns[8];
+    read_rows(warp, slots[i], columns);
+    transpose(columns);
+    for (int k = 0; k < 8; ++k) {
+      widen<Element>(columns[k], &operands.a[k + 8 * (i / 2)][8 * (i % 2)]);
     }
   }
 }
 
 template <class Element, int kDepth>
-void read_b(Warp& warp, const uint16_t* slots, float b[kMmaMaxDepth][kMmaColumns]) {
+void read_b(Warp& warp, const uint16_t* slots, MmaOperands& operands) {
   for (int i = 0; i < kDepth / 8; ++i) {
-    float values[2 * kLanes];  // eight columns of eight
-    widen_register<Element>(warp, slots[i], values);
-    for (int k = 0; k < 8; ++k) {
-      for (int column = 0; column < kMmaColumns; ++column)
-        b[8 * i + k][column] = values[8 * column + k];
+    const auto* const columns = warp.lanes<const Halves>(slots[i]);
+    for (int column = 0; column < kMmaColumns; ++column) {
+      widen<Element>(columns[column], &operands.b[column][8 * i]);
     }
   }
 }
@@ -61,26 +95,24 @@ void read_b(Warp& warp, const uint16_t* slots, float b[kMmaMaxDepth][kMmaColumns
 // FP32 accumulators: registers 2 h and 2 h + 1 of a lane hold the pair of row group + 8 h.
 struct FloatAccumulator {
   static constexpr int kRegisters = 4;
-  static void read(Warp& warp, const uint16_t* slots, float c[kMmaRows][kMmaColumns]) {
-    for (int half = 0; half < 2; ++half) {
-      const float* const even = warp.lanes<const float>(slots[2 * half]);
-      const float* const odd = warp.lanes<const float>(slots[2 * half + 1]);
-      float* const rows = c[8 * half];
-      for (int lane = 0; lane < kLanes; ++lane) {
-        rows[2 * lane] = even[lane];
-        rows[2 * lane + 1] = odd[lane];
+  static void read(Warp& warp, const uint16_t* slots, MmaOperands& operands) {
+    for (int i = 0; i < kRegisters; ++i) {
+      Floats columns[4];
+      std::memcpy(columns, warp.lanes<const float>(slots[i]), sizeof(columns));
+      transpose_quarters(columns);
+      for (int pair = 0; pair < 4; ++pair) {
+        std::memcpy(&operands.c[2 * pair + i % 2][8 * (i / 2)], &columns[pair], sizeof(Floats));
       }
     }
   }
-  static void write(Warp& warp, const uint16_t* slots, const float d[kMmaRows][kMmaColumns]) {
-    for (int half = 0; half < 2; ++half) {
-      float* const even = warp.lanes<float>(slots[2 * half]);
-      float* const odd = warp.lanes<float>(slots[2 * half + 1]);
-      const float* const rows = d[8 * half];
-      for (int lane = 0; lane < kLanes; ++lane) {
-        even[lane] = rows[2 * lane];
-        odd[lane] = rows[2 * lane + 1];
+  static void write(Warp& warp, const uint16_t* slots, const MmaOperands& operands) {
+    for (int i = 0; i < kRegisters; ++i) {
+      Floats rows[4];
+      for (int pair = 0; pair < 4; ++pair) {
+        std::memcpy(&rows[pair], &operands.c[2 * pair + i % 2][8 * (i / 2)], sizeof(Floats));
       }
+      transpose_quarters(rows);
+      std::memcpy(warp.lanes<float>(slots[i]), rows, sizeof(rows));
     }
   }
 };
@@ -88,18 +120,27 @@ struct FloatAccumulator {
 // FP16 accumulators: register i holds the pair of row group + 8 * i.
 struct HalfAccumulator {
   static constexpr int kRegisters = 2;
-  static void read(Warp& warp, const uint16_t* slots, float c[kMmaRows][kMmaColumns]) {
-    for (int i = 0; i < 2; ++i) {
-      widen_register<HalfElement>(warp, slots[i], c[8 * i]);
+  static void read(Warp& warp, const uint16_t* slots, MmaOperands& operands) {
+    for (int i = 0; i < kRegisters; ++i) {
+      Halves columns[8];
+      read_rows(warp, slots[i], columns);
+      transpose(columns);
+      for (int column = 0; column < kMmaColumns; ++column) {
+        widen<HalfElement>(columns[column], &operands.c[column][8 * i]);
+      }
     }
   }
-  static void write(Warp& warp, const uint16_t* slots, const float d[kMmaRows][kMmaColumns]) {
-    for (int i = 0; i < 2; ++i) {
-      uint32_t* const values = warp.lanes<uint32_t>(slots[i]);
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const float* const pair = &d[lane / 4 + 8 * i][2 * (lane % 4)];
-        values[lane] = static_cast<uint32_t>(float_to_half(pair[1])) << 16 | float_to_half(pair[0]);
+  static void write(Warp& warp, const uint16_t* slots, const MmaOperands& operands) {
+    for (int i = 0; i < kRegisters; ++i) {
+      Halves rows[8];
+      for (int column = 0; column < kMmaColumns; ++column) {
+        for (int row = 0; row < 8; ++row) {
+          rows[column][row] = float_to_half(operands.c[column][8 * i + row]);
+        }
       }
+      transpose(rows);
+      auto* const bits = warp.lanes<Halves>(slots[i]);
+      for (int row = 0; row < 8; ++row) bits[kRowOrder[row]] = rows[row];
     }
   }
 };
@@ -112,14 +153,12 @@ void mma(Warp& warp, const Instruction& instruction) {
   constexpr int kA = kDepth / 4;
   constexpr int kB = kDepth / 8;
   const uint16_t* const slots = instruction.operand.data();
-  alignas(64) float a[kMmaRows][kMmaMaxDepth];
-  alignas(64) float b[kMmaMaxDepth][kMmaColumns];
-  alignas(64) float c[kMmaRows][kMmaColumns];
-  read_a<Element, kDepth>(warp, slots + kC, a);
-  read_b<Element, kDepth>(warp, slots + kC + kA, b);
-  Accumulator::read(warp, slots + kC + kA + kB, c);
-  add_products<Element::kLeastExponent, kDepth>(a, b, c);
-  Accumulator::write(warp, slots, c);
+  MmaOperands operands;
+  read_a<Element, kDepth>(warp, slots + kC, operands);
+  read_b<Element, kDepth>(warp, slots + kC + kA, operands);
+  Accumulator::read(warp, slots + kC + kA + kB, operands);
+  add_products<Element::kLeastExponent, kDepth>(operands);
+  Accumulator::write(warp, slots, operands);
 }
 
 void load_matrix(Warp& warp, const Instruction& instruction) {
@@ -130,17 +169,18 @@ void load_matrix(Warp& warp, const Instruction& instruction) {
   const bool transposed = instruction.mode != 0;
   uint64_t addresses[kLanes];
   lane_addresses(warp, instruction, instruction.operand[matrices], addresses);
-  if (warp.block->counting()) {
-    const uint32_t used = matrices == 4 ? kAllLanes : (1u << (kMatrixRows * matrices)) - 1;
-    count_shared_access(warp, addresses, used, kRowBytes);
-  }
+  // A lane gives the address of a row; the last ones give none where there are fewer matrices.
+  const uint32_t used = matrices == 4 ? kAllLanes : (1u << (kMatrixRows * matrices)) - 1;
+  if (warp.block->counting()) count_shared_access(warp, addresses, used, kRowBytes);
+  for (uint64_t& address : addresses) address &= 0xffffffffu;
+  const uint32_t mask = std::exchange(warp.mask, used);
+  uint8_t* pointers[kLanes];
+  memory_pointers(warp, Space::kShared, addresses, kRowBytes, /*write=*/false, pointers);
+  warp.mask = mask;
   for (int matrix = 0; matrix < matrices; ++matrix) {
     uint16_t rows[kMatrixRows][kMatrixRows];
     for (int row = 0; row < kMatrixRows; ++row) {
-      const int lane = matrix * kMatrixRows + row;  // the lane that gives the address of the row
-      const uint8_t* const source = memory_pointer(
-          warp, Space::kShared, addresses[lane] & 0xffffffffu, kRowBytes, lane, false);
-      std::memcpy(rows[row], source, kRowBytes);
+      std::memcpy(rows[row], pointers[matrix * kMatrixRows + row], kRowBytes);
     }
     uint32_t* const destination = warp.lanes<uint32_t>(instruction.operand[matrix]);
     if (!transposed) {

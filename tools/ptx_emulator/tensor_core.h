@@ -20,69 +20,181 @@ namespace ptx_emulator {
 inline constexpr int kMmaRows = 16;      // m of every shape here
 inline constexpr int kMmaColumns = 8;    // n
 inline constexpr int kMmaMaxDepth = 16;  // k
+inline constexpr int kVectorRows = 8;
 
-// One number of every column.
-using Floats = float __attribute__((ext_vector_type(kMmaColumns)));
-using Doubles = double __attribute__((ext_vector_type(kMmaColumns)));
-using Exponents = int32_t __attribute__((ext_vector_type(kMmaColumns)));
-using WideExponents = int64_t __attribute__((ext_vector_type(kMmaColumns)));
+// One number of each of eight rows.
+using Floats = float __attribute__((ext_vector_type(kVectorRows)));
+using Doubles = double __attribute__((ext_vector_type(kVectorRows)));
+using Ints = int32_t __attribute__((ext_vector_type(kVectorRows)));
+using WideInts = int64_t __attribute__((ext_vector_type(kVectorRows)));
 
-inline Floats load(const float* values) {
-  Floats loaded;
+// Matrices whose rows lie in vectors, in any order that A and C share.
+struct MmaOperands {
+  alignas(64) float a[kMmaMaxDepth][kMmaRows];
+  alignas(64) float b[kMmaColumns][kMmaMaxDepth];
+  alignas(64) float c[kMmaColumns][kMmaRows];
+};
+
+template <class Vector, class Element>
+inline Vector load_vector(const Element* values) {
+  Vector loaded;
   std::memcpy(&loaded, values, sizeof(loaded));
   return loaded;
 }
 
+inline constexpr int kExponentOfZero = -1000;
+
 // Exponents in a format whose subnormals have the exponent `least`; a zero's is below that of any
 // product, whatever its other factor.
-inline Exponents exponents_in_format(Floats values, int least) {
-  constexpr int kOfZero = -1000;
-  const Exponents magnitude = bit_cast<Exponents>(values) & 0x7fffffff;
-  const Exponents exponent =
-      __builtin_elementwise_max((magnitude >> 23) - 127, static_cast<Exponents>(least));
-  return magnitude == 0 ? static_cast<Exponents>(kOfZero) : exponent;
+inline Ints exponents_in_format(Floats values, int least) {
+  const Ints magnitude = bit_cast<Ints>(values) & 0x7fffffff;
+  const Ints exponent =
+      __builtin_elementwise_max((magnitude >> 23) - 127, static_cast<Ints>(least));
+  return magnitude == 0 ? static_cast<Ints>(kExponentOfZero) : exponent;
 }
 
-inline Doubles power_of_two(Exponents exponents) {
-  return bit_cast<Doubles>((__builtin_convertvector(exponents, WideExponents) + 1023) << 52);
-}
+inline bool any(Ints mask) { return __builtin_reduce_or(mask) != 0; }
 
-// c[row][column] += the sum over k of a[row][k] * b[k][column], for elements of a 16-bit format
-// whose least exponent is `kLeast`. Infinities and NaN go their way through the doubles.
-template <int kLeast, int kDepth>
-inline void add_products(const float a[kMmaRows][kMmaMaxDepth],
-                         const float b[kMmaMaxDepth][kMmaColumns], float c[kMmaRows][kMmaColumns]) {
-  constexpr int kGridBits = 25;
-  constexpr int kLeastOfFloat = -126;
-  alignas(64) int32_t a_exponents[kMmaRows][kMmaMaxDepth];
-  for (int row = 0; row < kMmaRows; ++row) {
-    for (int k = 0; k < kDepth; k += kMmaColumns) {
-      const Exponents exponents = exponents_in_format(load(&a[row][k]), kLeast);
-      std::memcpy(&a_exponents[row][k], &exponents, sizeof(exponents));
-    }
-  }
-  Exponents b_exponents[kDepth];
-  Doubles b_values[kDepth];
+inline constexpr int kGridBits = 25;
+inline constexpr int kLeastOfFloat = -126;
+
+// The exponents of an mma's factors.
+struct MmaExponents {
+  alignas(64) int32_t a[kMmaMaxDepth][kMmaRows];
+  alignas(64) int32_t b[kMmaColumns][kMmaMaxDepth];
+};
+
+// The largest exponent of the terms of eight rows of a column.
+template <int kDepth>
+inline Ints largest_exponent(const MmaExponents& exponents, int column, int row, Floats addend) {
+  Ints largest = exponents_in_format(addend, kLeastOfFloat);
+#pragma clang loop unroll(full)
   for (int k = 0; k < kDepth; ++k) {
-    b_exponents[k] = exponents_in_format(load(b[k]), kLeast);
-    b_values[k] = __builtin_convertvector(load(b[k]), Doubles);
+    const Ints product = load_vector<Ints>(&exponents.a[k][row]) + exponents.b[column][k];
+    largest = __builtin_elementwise_max(largest, product);
   }
-  for (int row = 0; row < kMmaRows; ++row) {
-    const Floats addend = load(c[row]);
-    Exponents largest = exponents_in_format(addend, kLeastOfFloat);
-    for (int k = 0; k < kDepth; ++k) {
-      largest = __builtin_elementwise_max(largest, b_exponents[k] + a_exponents[row][k]);
+  return largest;
+}
+
+inline Doubles power_of_two(Ints exponents) {
+  return bit_cast<Doubles>((__builtin_convertvector(exponents, WideInts) + 1023) << 52);
+}
+
+// Eight rows of a column, of any values: infinities and NaN go their way through the doubles.
+template <int kDepth>
+inline void add_any_products(MmaOperands& operands, const MmaExponents& exponents, int column,
+                             int row) {
+  float* const c = &operands.c[column][row];
+  const Floats addend = load_vector<Floats>(c);
+  Ints largest = largest_exponent<kDepth>(exponents, column, row, addend);
+  // Where all terms are zeros any grid will do.
+  largest = __builtin_elementwise_max(largest, static_cast<Ints>(2 * kLeastOfFloat));
+  const Doubles grid = power_of_two(kGridBits - largest);
+  Doubles sum = __builtin_elementwise_trunc(__builtin_convertvector(addend, Doubles) * grid);
+  for (int k = 0; k < kDepth; ++k) {
+    const Doubles a = __builtin_convertvector(load_vector<Floats>(&operands.a[k][row]), Doubles);
+    sum += __builtin_elementwise_trunc(a * double{operands.b[column][k]} * grid);
+  }
+  sum *= power_of_two(largest - kGridBits);
+  for (int i = 0; i < kVectorRows; ++i) c[i] = double_to_float_zero(sum[i]);
+}
+
+// The same in half the time, for f16 factors and addends that are +0 or of kLeastOfFast to 2^128:
+// then products, grid and result are normal floats, and terms below 2^27 on the grid.
+inline constexpr int kLeastOfFast = -90;
+
+inline Floats float_power_of_two(Ints exponents) {
+  return bit_cast<Floats>((exponents + 127) << 23);
+}
+
+// Cut off to the 24 bits of a float; the least integer is not among the values.
+inline Floats to_float_zero(Ints values) {
+  const Ints magnitude = __builtin_elementwise_abs(values);
+  Ints surplus = magnitude >> 24;  // as many bits as there are too many, all set below
+  surplus |= surplus >> 1;
+  surplus |= surplus >> 2;
+  surplus |= surplus >> 4;
+  const Floats cut = __builtin_convertvector(magnitude & ~surplus, Floats);
+  return bit_cast<Floats>(bit_cast<Ints>(cut) | (values & INT32_MIN));
+}
+
+// False where the sum does not fit 32 bits; nothing is written then.
+template <int kDepth>
+inline bool add_finite_products(MmaOperands& operands, const MmaExponents& exponents, int column,
+                                int row) {
+  float* const c = &operands.c[column][row];
+  const Floats addend = load_vector<Floats>(c);
+  Ints largest = largest_exponent<kDepth>(exponents, column, row, addend);
+  largest = __builtin_elementwise_max(largest, static_cast<Ints>(kLeastOfFast));
+  const Floats grid = float_power_of_two(kGridBits - largest);
+  const auto term = [&](int k) {
+    const Floats product = load_vector<Floats>(&operands.a[k][row]) * operands.b[column][k];
+    return __builtin_convertvector(product * grid, Ints);
+  };
+  // Nine terms below 2^27 fit, and so do eight.
+  Ints sum = __builtin_convertvector(addend * grid, Ints);
+#pragma clang loop unroll(full)
+  for (int k = 0; k < 8; ++k) sum += term(k);
+  if (kDepth > 8) {
+    Ints others = {};
+#pragma clang loop unroll(full)
+    for (int k = 8; k < kDepth; ++k) others += term(k);
+    const Ints both = sum + others;
+    if (any(((sum ^ both) & (others ^ both)) < 0)) return false;
+    sum = both;
+  }
+  const Floats result = to_float_zero(sum) * float_power_of_two(largest - kGridBits);
+  std::memcpy(c, &result, sizeof(result));
+  return true;
+}
+
+// Whether add_finite_products serves the addends of a column.
+inline bool are_fast_addends(const float* c) {
+  Ints slow = {};
+  for (int row = 0; row < kMmaRows; row += kVectorRows) {
+    const Ints bits = load_vector<Ints>(c + row);
+    const Ints exponent = (bits >> 23 & 0xff) - 127;
+    slow |= (bits != 0) & ((exponent < kLeastOfFast) | (exponent > 127));
+  }
+  return !any(slow);
+}
+
+// c += a b, for elements of a 16-bit format whose least exponent is `kLeast`.
+template <int kLeast, int kDepth>
+inline void add_products(MmaOperands& operands) {
+  constexpr bool kIsHalf = kLeast == -14;
+  constexpr int kLargestOfHalf = 15;
+  MmaExponents exponents;
+  Ints largest = {};
+  for (int k = 0; k < kDepth; ++k) {
+    for (int row = 0; row < kMmaRows; row += kVectorRows) {
+      const Ints of_a = exponents_in_format(load_vector<Floats>(&operands.a[k][row]), kLeast);
+      std::memcpy(&exponents.a[k][row], &of_a, sizeof(of_a));
+      largest = __builtin_elementwise_max(largest, of_a);
     }
-    // Where all terms are zeros any grid will do.
-    largest = __builtin_elementwise_max(largest, static_cast<Exponents>(2 * kLeastOfFloat));
-    const Doubles grid = power_of_two(kGridBits - largest);
-    Doubles sum = __builtin_elementwise_trunc(__builtin_convertvector(addend, Doubles) * grid);
-    for (int k = 0; k < kDepth; ++k) {
-      sum += __builtin_elementwise_trunc(b_values[k] * double{a[row][k]} * grid);
+  }
+  const bool is_a_finite = !any(largest > kLargestOfHalf);
+  alignas(64) float addends[kMmaRows];
+  for (int column = 0; column < kMmaColumns; ++column) {
+    float* const c = operands.c[column];
+    // Tiles repeat a row of their matrix behind its end: equal columns have equal sums.
+    if (column > 0 && std::memcmp(addends, c, sizeof(addends)) == 0 &&
+        std::memcmp(operands.b[column], operands.b[column - 1], kDepth * sizeof(float)) == 0) {
+      std::memcpy(c, operands.c[column - 1], sizeof(addends));
+      continue;
     }
-    sum *= power_of_two(largest - kGridBits);
-    for (int column = 0; column < kMmaColumns; ++column) {
-      c[row][column] = double_to_float_zero(sum[column]);
+    std::memcpy(addends, c, sizeof(addends));
+    largest = static_cast<Ints>(kExponentOfZero);
+    for (int k = 0; k < kDepth; k += kVectorRows) {
+      const Ints of_b = exponents_in_format(load_vector<Floats>(&operands.b[column][k]), kLeast);
+      std::memcpy(&exponents.b[column][k], &of_b, sizeof(of_b));
+      largest = __builtin_elementwise_max(largest, of_b);
+    }
+    const bool fast =
+        kIsHalf && is_a_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
+    for (int row = 0; row < kMmaRows; row += kVectorRows) {
+      if (fast && add_finite_products<kDepth>(operands, exponents, column, row)) continue;
+      add_any_products<kDepth>(operands, exponents, column, row);
     }
   }
 }

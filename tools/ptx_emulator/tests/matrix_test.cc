@@ -1,7 +1,9 @@
 // ldmatrix, mma.sync and cp.async. Matrices are asymmetric and their values all differ, so that a
 // transposed or permuted fragment cannot pass.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <random>
 
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
@@ -118,6 +120,205 @@ TEST(MmaMatchesThePlainProduct) {
   check_mma("f16.f16.f16.f16", 8, half, true);
   check_mma("f32.bf16.bf16.f32", 16, bfloat, false);
   check_mma("f32.bf16.bf16.f32", 8, bfloat, false);
+}
+
+namespace {
+
+// An f32, or an f16 product, as mantissa * 2^exponent; zeros have no mantissa.
+struct Term {
+  int64_t mantissa = 0;
+  int exponent = 0;  // of the lowest bit
+  int order = 0;     // the exponent that counts for the grid
+};
+
+Term term_of_float(uint32_t bits) {
+  const int field = bits >> 23 & 255;
+  const int64_t magnitude = (bits & 0x7fffff) | (field > 0 ? 0x800000 : 0);
+  const int order = std::max(field, 1) - 127;
+  return {bits >> 31 ? -magnitude : magnitude, order - 23, order};
+}
+
+Term term_of_half(uint16_t bits) {
+  const int field = bits >> 10 & 31;
+  const int64_t magnitude = (bits & 1023) | (field > 0 ? 1024 : 0);
+  const int order = std::max(field, 1) - 15;
+  return {bits >> 15 ? -magnitude : magnitude, order - 10, order};
+}
+
+// What tensor_core.h says, in integers.
+uint32_t exact_sum(const std::vector<Term>& terms) {
+  int largest = -1000;
+  for (const Term& term : terms) {
+    if (term.mantissa != 0) largest = std::max(largest, term.order);
+  }
+  int64_t sum = 0;
+  for (const Term& term : terms) {
+    const int shift = std::min(largest - 25 - term.exponent, 62);
+    const int64_t magnitude = std::abs(term.mantissa);
+    const int64_t cut = shift > 0 ? magnitude >> shift : magnitude << -std::max(shift, -36);
+    sum += term.mantissa < 0 ? -cut : cut;
+  }
+  int64_t magnitude = std::abs(sum);
+  int surplus = 0;
+  while (magnitude >> surplus >= 1 << 24) ++surplus;
+  magnitude = magnitude >> surplus << surplus;
+  const float value = std::ldexp(static_cast<float>(magnitude), largest - 25);
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return sum < 0 ? bits | 1u << 31 : bits;
+}
+
+bool is_finite_half(uint16_t bits) { return (bits & 0x7c00) != 0x7c00; }
+
+struct Matrices {
+  uint16_t a[16][16], b[16][8];  // [row][k], [k][column]
+  uint32_t c[16][8];
+};
+
+// Runs one mma on f16 and f32 bits, and compares every element with exact_sum. Elements with an
+// infinity or a NaN among their terms are left to the golden answers of GPUs; none of them may
+// disturb the others.
+void check_sums(const Matrices& matrices, int depth, const char* what) {
+  std::vector<uint8_t> in(32 * 12 * 4);
+  for (int lane = 0; lane < 32; ++lane) {
+    const int group = lane >> 2, pair = 2 * (lane & 3);
+    for (int i = 0; i < depth / 4; ++i) {
+      const uint16_t* const a = &matrices.a[group + 8 * (i % 2)][pair + 8 * (i / 2)];
+      put(in, lane * 12 + i, static_cast<uint32_t>(a[1]) << 16 | a[0]);
+    }
+    for (int i = 0; i < depth / 8; ++i) {
+      const int k = pair + 8 * i;
+      put(in, lane * 12 + 4 + i,
+          static_cast<uint32_t>(matrices.b[k + 1][group]) << 16 | matrices.b[k][group]);
+    }
+    for (int i = 0; i < 4; ++i) {
+      put(in, lane * 12 + 6 + i, matrices.c[group + 8 * (i / 2)][pair + i % 2]);
+    }
+  }
+  const std::string factors =
+      depth == 16 ? "{%r0, %r1, %r2, %r3}, {%r4, %r5}" : "{%r0, %r1}, {%r4}";
+  const std::string body = R"(
+mov.u32 %r60, %laneid;
+mad.wide.u32 %in, %r60, 48, %in;
+mad.wide.u32 %out, %r60, 16, %out;
+ld.global.v4.u32 {%r0, %r1, %r2, %r3}, [%in];
+ld.global.v4.u32 {%r4, %r5, %r6, %r7}, [%in+16];
+ld.global.v2.u32 {%r8, %r9}, [%in+32];
+mma.sync.aligned.m16n8k)" + std::to_string(depth) +
+                           ".row.col.f32.f16.f16.f32 {%r10, %r11, %r12, %r13}, " + factors +
+                           ", {%r6, %r7, %r8, %r9};\n"
+                           "st.global.v4.u32 [%out], {%r10, %r11, %r12, %r13};";
+  const auto run = run_text(wrap_body(body), 512, in);
+  EXPECT_EQ(run.faults(), "");
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      std::vector<Term> terms{term_of_float(matrices.c[row][column])};
+      bool finite = (matrices.c[row][column] & 0x7f800000u) != 0x7f800000u;
+      for (int k = 0; k < depth; ++k) {
+        const uint16_t left = matrices.a[row][k], right = matrices.b[k][column];
+        finite &= is_finite_half(left) && is_finite_half(right);
+        const Term a = term_of_half(left), b = term_of_half(right);
+        terms.push_back({a.mantissa * b.mantissa, a.exponent + b.exponent, a.order + b.order});
+      }
+      if (!finite) continue;
+      const int lane = (row % 8) * 4 + column / 2;
+      const uint32_t got = run.at<uint32_t>(lane * 4 + (row / 8) * 2 + column % 2);
+      const uint32_t wanted = exact_sum(terms);
+      // The sign of a zero is left to the golden answers too.
+      if ((got | wanted) << 1 != 0 && got != wanted) {
+        testing::fail(__FILE__, __LINE__,
+                      std::string(what) + ", row " + std::to_string(row) + ", column " +
+                          std::to_string(column) + ": " + std::to_string(got) + ", exactly " +
+                          std::to_string(wanted));
+        return;
+      }
+    }
+  }
+}
+
+// Bits of random sign and mantissa, the exponent field from `least` to `largest`.
+uint16_t random_half(std::mt19937& random, int least, int largest) {
+  const uint32_t field = least + random() % (largest - least + 1);
+  return static_cast<uint16_t>((random() & 0x83ff) | field << 10);
+}
+uint32_t random_float(std::mt19937& random, int least, int largest) {
+  const uint32_t field = least + random() % (largest - least + 1);
+  return (random() & 0x807fffff) | field << 23;
+}
+
+Matrices random_matrices(std::mt19937& random, int least_half, int largest_half, int least_float,
+                         int largest_float) {
+  Matrices matrices;
+  for (auto& row : matrices.a) {
+    for (uint16_t& value : row) value = random_half(random, least_half, largest_half);
+  }
+  for (auto& row : matrices.b) {
+    for (uint16_t& value : row) value = random_half(random, least_half, largest_half);
+  }
+  for (auto& row : matrices.c) {
+    for (uint32_t& value : row) value = random_float(random, least_float, largest_float);
+  }
+  return matrices;
+}
+
+}  // namespace
+
+TEST(MmaSumsAreCutOffOnTheGridOfTheLargestTerm) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 20; ++round) {
+    for (const int depth : {16, 8}) {
+      check_sums(random_matrices(random, 13, 17, 110, 135), depth, "usual numbers");
+      check_sums(random_matrices(random, 0, 30, 60, 180), depth, "all exponents");
+      check_sums(random_matrices(random, 0, 3, 80, 110), depth, "subnormal factors");
+      check_sums(random_matrices(random, 0, 30, 0, 254), depth, "any addend");
+      check_sums(random_matrices(random, 0, 1, 0, 60), depth, "tiny addends");
+    }
+  }
+}
+
+TEST(MmaSumsOfLargestTermsDoNotOverflow) {
+  Matrices matrices;
+  for (const uint16_t sign : {0, 0x8000}) {
+    for (auto& row : matrices.a) std::fill(std::begin(row), std::end(row), 0x7bff);
+    for (auto& row : matrices.b) std::fill(std::begin(row), std::end(row), sign | 0x7bff);
+    for (auto& row : matrices.c) {
+      std::fill(std::begin(row), std::end(row), sign << 16 | 0x4f7fffff);  // below 2^32
+    }
+    check_sums(matrices, 16, "the largest terms");
+    matrices.b[3][2] = 0x0001;
+    matrices.b[5][4] = sign ^ 0xfbff;
+    check_sums(matrices, 16, "the largest terms but for one");
+  }
+}
+
+TEST(MmaColumnsThatRepeatDifferWhereTheirAddendsDo) {
+  std::mt19937 random(2);
+  for (int round = 0; round < 10; ++round) {
+    Matrices matrices = random_matrices(random, 10, 20, 110, 140);
+    for (auto& row : matrices.b) std::fill(std::begin(row) + 1, std::end(row), row[0]);
+    for (auto& row : matrices.c) std::fill(std::begin(row) + 1, std::end(row), row[0]);
+    check_sums(matrices, 16, "equal columns");
+    matrices.c[random() % 16][3] ^= 0x00400000;
+    matrices.b[random() % 16][5] ^= 0x0200;
+    check_sums(matrices, 16, "equal columns but for an addend and a factor");
+    for (auto& row : matrices.b) std::fill(std::begin(row), std::end(row), 0);
+    check_sums(matrices, 16, "zeros");
+  }
+}
+
+TEST(MmaElementsDoNotFeelTheInfinitiesOfOthers) {
+  std::mt19937 random(3);
+  for (const uint16_t bad : {0x7c00, 0xfc00, 0x7e00}) {
+    Matrices matrices = random_matrices(random, 10, 20, 110, 140);
+    matrices.a[3][5] = bad;
+    check_sums(matrices, 16, "one row of A");
+    matrices.a[3][5] = 0x3c00;
+    matrices.b[2][6] = bad;
+    check_sums(matrices, 16, "one column of B");
+    matrices.b[2][6] = 0x3c00;
+    matrices.c[9][1] = static_cast<uint32_t>(bad) << 16 | 0x00800000;
+    check_sums(matrices, 16, "one element of C");
+  }
 }
 
 TEST(LdmatrixGivesEachLaneItsFragment) {
