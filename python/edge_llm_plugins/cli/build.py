@@ -43,6 +43,13 @@ _OPTIMIZATION_LEVEL = flags.DEFINE_integer(
     "TensorRT 8.6.",
     flag_values=FLAGS,
 )
+_EXTERNAL_TACTICS = flags.DEFINE_bool(
+    "external_tactics",
+    True,
+    "Lets TensorRT compute with cuBLAS and cuDNN. --noexternal_tactics is for TensorRT 8.6 where "
+    "these are not installed.",
+    flag_values=FLAGS,
+)
 _VERBOSE = flags.DEFINE_bool("verbose", False, "Shows what TensorRT says.", flag_values=FLAGS)
 
 
@@ -60,6 +67,7 @@ def run(onnx_path: str, engine_path: str) -> None:
         weights=_WEIGHTS.value,
         sms=[int(sm) for sm in _SMS.value],
         optimization_level=_OPTIMIZATION_LEVEL.value,
+        external_tactics=_EXTERNAL_TACTICS.value,
         verbose=_VERBOSE.value,
     )
     layers = " and ".join(f"{count} {name}" for name, count in metadata.plugin_layers.items())

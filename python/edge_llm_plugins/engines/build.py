@@ -31,6 +31,7 @@ def build_engine(
     weights: str = INSIDE,
     sms: Sequence[int] = (),
     optimization_level: int | None = None,
+    external_tactics: bool = True,
     verbose: bool = False,
 ) -> EngineMetadata:
     """Builds the engine of a model that `export.builder` wrote, with its optimization profiles.
@@ -46,6 +47,8 @@ def build_engine(
       sms: SMs to build for, where TensorRT builds for others than this machine's (TensorRT-RTX), as
         87; by default what TensorRT takes for its default.
       optimization_level: TensorRT's, 0 to 5; by default TensorRT's own, and 0 for TensorRT 8.6.
+      external_tactics: whether TensorRT may compute with cuBLAS and cuDNN. TensorRT 8.6 looks for
+        these libraries otherwise, and builds nothing where they are missing.
       verbose: shows what TensorRT says.
 
     Returns:
@@ -70,7 +73,13 @@ def build_engine(
     with tempfile.TemporaryDirectory(prefix=".building_", dir=engine_path.parent) as name:
         folder = pathlib.Path(name)
         request = Request(
-            str(onnx_path.resolve()), str(folder), module, weights, tuple(sms), optimization_level
+            str(onnx_path.resolve()),
+            str(folder),
+            module,
+            weights,
+            tuple(sms),
+            optimization_level,
+            external_tactics,
         )
         _construct(request, verbose)
         os.replace(folder / METADATA, metadata_path(engine_path))

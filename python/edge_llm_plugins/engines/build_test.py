@@ -97,6 +97,17 @@ def test_aliased_caches_are_refused_where_the_feature_is_absent(construct_engine
         construct_engine("alias.onnx", "10.0.1")
 
 
+def test_aliasing_that_a_field_turns_off_needs_no_feature(construct_engine, folder):
+    model = onnx.load(folder / "alias.onnx")
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "alias_kv_cache":
+                attribute.i = 0
+    onnx.save(model, folder / "off.onnx")
+    engine, metadata = construct_engine("off.onnx", "10.0.1")
+    assert (engine["preview"], metadata.alias_kv_cache) == ({}, False)
+
+
 @pytest.mark.parametrize(
     "weights, flags",
     [("inside", []), ("streamed", ["WEIGHT_STREAMING"]), ("external", ["STRIP_PLAN"])],
@@ -121,6 +132,12 @@ def test_sms_are_refused_where_tensorrt_builds_for_this_machine_alone(construct_
 def test_optimization_level_is_passed_on(construct_engine):
     assert construct_engine("10.onnx", "10.3.0", optimization_level=2)[0]["level"] == 2
     assert construct_engine("8.onnx", "8.6.0", optimization_level=3)[0]["level"] == 3
+
+
+def test_external_tactics_are_those_of_tensorrt_unless_they_are_turned_off(construct_engine):
+    assert construct_engine("8.onnx", "8.6.0")[0]["tactic_sources"] is None
+    without = construct_engine("8.onnx", "8.6.0", external_tactics=False)[0]
+    assert without["tactic_sources"] == 0
 
 
 def test_every_plugin_layer_is_counted(construct_engine):
@@ -259,9 +276,10 @@ def test_impossible_calls_write_nothing(folder, engine_path, options, error, mes
             "os._exit(3)",
             "tensorrt ended its process with exit code 3: the cause$",
         ),
+        ("import os; os._exit(0)", "tensorrt ended its process with exit code 0$"),
         ("raise ImportError('libnvinfer.so.10 is missing')", "^libnvinfer.so.10 is missing$"),
     ],
-    ids=["abort", "exit", "no_library"],
+    ids=["abort", "exit", "silent_exit", "no_library"],
 )
 def test_end_of_the_process_is_told_and_nothing_written(
     folder, engine_path, install, source, message

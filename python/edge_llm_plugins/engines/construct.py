@@ -55,6 +55,7 @@ class Request:
     weights: str = INSIDE
     sms: Sequence[int] = ()
     optimization_level: int | None = None
+    external_tactics: bool = True
 
 
 def build(request: Request) -> EngineMetadata:
@@ -178,6 +179,8 @@ def _configure(
         level = 0  # at its default, TensorRT 8.6 took more than a minute for one layer
     if level is not None:
         config.builder_optimization_level = level
+    if not request.external_tactics:
+        config.set_tactic_sources(0)
     if alias:
         feature = versions.member(trt.PreviewFeature, versions.ALIASED_IO)
         config.set_preview_feature(feature, True)

@@ -107,7 +107,7 @@ def test_each_profile_has_its_context_and_caches_stay_in_place(open_engine):
 
 
 def test_steps_beyond_the_limits_and_unknown_tokens_are_refused(open_engine):
-    backend = open_engine()
+    backend = open_engine(refuses="execute_async_v3")  # which they must not come to
     with pytest.raises(ValueError, match="9 tokens per row: 1 to 8"):
         backend.run(tokens(1, 9), AttentionStep.prefill([9]))
     with pytest.raises(ValueError, match="3 rows: up to 2"):

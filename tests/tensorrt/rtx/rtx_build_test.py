@@ -58,8 +58,9 @@ def test_engine_of_every_architecture_has_all_plugins(export, engine_path, name)
         ({"tensorrt_major": 8}, {}),
         ({}, {"weights": "streamed"}),
         ({}, {"sms": [86, 120], "optimization_level": 1}),
+        ({}, {"external_tactics": False}),
     ],
-    ids=["form_of_8", "streamed", "sms"],
+    ids=["form_of_8", "streamed", "sms", "no_tactics"],
 )
 def test_engine_is_built_in_every_way(export, engine_path, export_options, build_options):
     build_engine(export("llama", **export_options), engine_path, **build_options)

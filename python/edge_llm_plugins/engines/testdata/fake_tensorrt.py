@@ -97,12 +97,16 @@ class Config:
     def __init__(self, refuses_profiles: bool) -> None:
         self.builder_optimization_level: int | None = None
         self.flags: list[str] = []
+        self.tactic_sources: int | None = None
         self.preview: dict[str, bool] = {}
         self.profiles: list[dict] = []
         self._refuses_profiles = refuses_profiles
 
     def set_flag(self, flag: enum.Enum) -> None:
         self.flags.append(flag.name)
+
+    def set_tactic_sources(self, sources: int) -> None:
+        self.tactic_sources = sources
 
     def set_preview_feature(self, feature: enum.Enum, on: bool) -> None:
         self.preview[feature.name] = on
@@ -181,6 +185,7 @@ def fake_tensorrt(
                 "precisions": {x.name: x.precision.name for x in layers if x.precision},
                 "output_types": {x.name: x.output_types for x in layers if x.output_types},
                 "level": config.builder_optimization_level,
+                "tactic_sources": config.tactic_sources,
                 **{name: getattr(config, name) for name in ("flags", "preview", "profiles")},
             }
             return json.dumps(engine).encode()

@@ -137,7 +137,7 @@ class Engine:
         types: dict[str, type],
     ) -> None:
         self.model, self.metadata, self.allows = model, metadata, allows
-        self.weight_streaming_budget_v2: int | None = None
+        self._budget: int | None = None
         self.refitted_from: str | None = None
         self.profiles_in_use: list[str] = []
         (inputs, *_) = metadata.profiles.values()
@@ -149,7 +149,19 @@ class Engine:
             self.types[name] = self.types[name.replace("_out", "")] = np.float16
         self.outputs += types.keys() - self.types.keys()
         self.types |= types
-        self.num_io_tensors = len(self.inputs) + len(self.outputs)
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.inputs) + len(self.outputs)
+
+    @property
+    def weight_streaming_budget_v2(self) -> int | None:
+        return self._budget
+
+    @weight_streaming_budget_v2.setter
+    def weight_streaming_budget_v2(self, budget: int) -> None:
+        assert not self.profiles_in_use, "a context has the old budget"
+        self._budget = budget
 
     def get_tensor_name(self, index: int) -> str:
         return [*self.inputs, *self.outputs][index]
@@ -207,6 +219,7 @@ class ExecutionContext:
     def _compute(self, inputs: dict[str, NDArray]) -> dict[str, NDArray]:
         layers = range(self._engine.metadata.config.num_layers)
         batch, _, _, capacity, _ = inputs["kv_cache_0"].shape
+        assert batch == len(inputs["input_ids"]), "as the plugin demands"
         weights = QuantizedWeights(self._engine.model)
         operations = ReferenceOperations(weights, capacity, batch=batch)
         np.testing.assert_array_equal(inputs["rope_cos_sin"], operations.rope_cos_sin)
