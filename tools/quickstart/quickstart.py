@@ -116,7 +116,7 @@ def run(pipeline: Pipeline) -> list[checks.Result]:
     results.append(checks.against_numpy(answer, reference, judge))
     results.append(checks.speculative(answer, speculated, judge))
     with phase("Measure perplexities"):
-        results.append(checks.perplexities(pipeline, method))
+        results.append(checks.perplexity_loss(pipeline, method))
     return results
 
 

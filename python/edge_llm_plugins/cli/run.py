@@ -76,7 +76,7 @@ def run(folder: str) -> None:
     for token in generation:
         print(stream.add(token), end="", flush=True)
     print(stream.rest())
-    print(f"{generation.statistics}; {place}")
+    print(f"{generation.statistics}\non {place}")
 
 
 COMMAND = Command(
