@@ -148,7 +148,9 @@ def _build_engine(
     try:
         builder = trt.Builder(logger)
     except TypeError:  # the bindings' word for a null pointer
-        raise EngineError(_refusal(trt, "makes no builder", logger.errors)) from None
+        raise EngineError(
+            _refusal(trt, "makes no builder: it needs a GPU with its driver", logger.errors)
+        ) from None
     network = versions.create_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(request.onnx_path):
