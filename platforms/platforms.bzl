@@ -6,9 +6,12 @@
 #   python  of the wheel; where none is given, the one that builds (--python=3.12 overrides either)
 #   sms     the cubins in its library; the newest of them also as PTX for GPUs to come
 PLATFORMS = {
+    "dgx_spark": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "python": "3.12", "sms": ["121"]},
     "jetpack6_orin": {"cpu": "aarch64", "cuda": "12.6", "glibc": "2.35", "python": "3.10", "sms": ["87"]},
+    "jetpack7_orin": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "python": "3.12", "sms": ["87"]},
     "jetpack7_thor": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "python": "3.12", "sms": ["110"]},
-    "x86_64": {"cpu": "x86_64", "cuda": "13.0", "glibc": "2.28", "sms": ["80", "86", "87", "89", "90", "100", "110", "120", "121"]},
+    "x86_64": {"cpu": "x86_64", "cuda": "13.0", "glibc": "2.28", "sms": ["80", "86", "89", "90", "100", "120"]},
+    "x86_64_cuda12": {"cpu": "x86_64", "cuda": "12.6", "glibc": "2.28", "sms": ["80", "86", "89", "90"]},
 }
 
 # The platform of the build host, on which tests run.

@@ -42,9 +42,10 @@ from edge_llm_plugins._bindings import (
     Tensor,
     TensorRange,
 )
-from edge_llm_plugins._build import SMS
+from edge_llm_plugins._build import EMULATED_SMS, SMS
 
 __all__ = [
+    "EMULATED_SMS",
     "SMS",
     "CudaError",
     "DataType",
@@ -268,7 +269,7 @@ def open_device(device: str = "auto", sm: int | None = None) -> Device:
 
 @functools.cache
 def emulated_devices() -> tuple[Device, ...]:
-    """One device per SM that this build has kernels for, in the order of the SM table."""
+    """One device per SM that this build has PTX for, in the order of the SM table."""
     driver = emulator.driver_path()
     library = plugin_library("libedge_llm_plugins_ptx.so")
     library.set_cuda_driver(driver)
@@ -276,7 +277,7 @@ def emulated_devices() -> tuple[Device, ...]:
         Device("emulator", driver, ordinal, library)
         for ordinal in range(_bindings.device_count(driver))
     )
-    return tuple(device for device in devices if device.sm in SMS)
+    return tuple(device for device in devices if device.sm in EMULATED_SMS)
 
 
 @functools.cache

@@ -1,8 +1,9 @@
 """gpu_bundle: numeric tests, and all that they need on a machine with nothing but a GPU and Python."""
 
+load("//kernels:variants.bzl", "SMS")
 load("//platforms:platforms.bzl", "platform_name", "platform_select")
 load("//tools/bazel:target_python.bzl", "python_select")
-load("//tools/cuda:cuda.bzl", "SmListInfo")
+load("//tools/cuda:cuda.bzl", "SmListInfo", "ptx_sms")
 
 def _is_of_this_repository(file):
     return not file.short_path.startswith("../")
@@ -49,6 +50,7 @@ def _gpu_bundle_impl(ctx):
         "cpu": ctx.attr.cpu,
         "platform": ctx.attr.platform,
         "python": ctx.attr.python,
+        "ptx_sms": ctx.attr._sms[SmListInfo].sms or ctx.attr.ptx_sms,
         "sms": ctx.attr._sms[SmListInfo].sms or ctx.attr.sms,
         "version": ctx.attr.version,
     }))
@@ -71,6 +73,7 @@ _gpu_bundle = rule(
         "files": attr.label_list(allow_files = True, doc = "Packed under their paths in this repository."),
         "platform": attr.string(),
         "python": attr.string(),
+        "ptx_sms": attr.string_list(),
         "pure_packages": attr.label_list(doc = "Third-party, without what is compiled for the host."),
         "run": attr.label(allow_single_file = True, doc = "The script that runs the tests."),
         "sms": attr.string_list(),
@@ -94,6 +97,7 @@ def gpu_bundle(name, **kwargs):
         cpu = platform_select(lambda row: row["cpu"]),
         platform = platform_name(),
         python = python_select(lambda version: version),
+        ptx_sms = ptx_sms(SMS),
         sms = platform_select(lambda row: row["sms"]),
         **kwargs
     )

@@ -75,8 +75,8 @@ def test_holds_every_variant_and_its_images(bundle: pathlib.Path, manifest: dict
     assert images == {
         f"{name}_sm{sm}.{kind}"
         for name, row in rows.items()
-        for sm in set(row["sms"]) & set(manifest["sms"])
-        for kind in ("cubin", "ptx")
+        for kind, sms in (("cubin", manifest["sms"]), ("ptx", manifest["ptx_sms"]))
+        for sm in set(row["sms"]) & set(sms)
     }
 
 

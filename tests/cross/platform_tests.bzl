@@ -19,10 +19,9 @@ def platform_tests(name, programs):
 
     Args:
       name: a row of the table of platforms.
-      programs: cc_tests that are built for the platform and run there, under qemu.
+      programs: cc_tests that are built for the platform and run there, under qemu; on the host's own processor the
+        other tests do that.
     """
-    if PLATFORMS[name]["cpu"] != "aarch64":
-        fail("%s runs on %s, and qemu is fetched for aarch64" % (name, PLATFORMS[name]["cpu"]))
     for_platform(name = name + "_dist", platform = name, tags = ["manual"], target = "//:dist")
     py_test(
         name = name + "_release_test",
@@ -31,6 +30,8 @@ def platform_tests(name, programs):
         env = {"ARCHIVE": "$(rlocationpath :%s_dist)" % name, "PLATFORM": name},
         deps = [requirement("pyelftools")],
     )
+    if PLATFORMS[name]["cpu"] != "aarch64":
+        return
     built = []
     for program in programs:
         built.append("%s_%s" % (name, Label(program).name))

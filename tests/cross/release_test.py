@@ -19,20 +19,31 @@ class Expected:
     """What a platform takes, written down here a second time on purpose."""
 
     glibc: tuple[int, int]  # the newest symbols that it has
-    sm: int
+    sms: tuple[int, ...]
     cuda: str  # its driver loads nothing newer
-    cubin_abi: int
+    machine: str = "EM_AARCH64"
+
+    @property
+    def cubin_abi(self) -> int:
+        return 8 if self.cuda >= "13" else 7
 
 
 EXPECTED = {
-    "jetpack6_orin": Expected(glibc=(2, 35), sm=87, cuda="12.6", cubin_abi=7),
-    "jetpack7_thor": Expected(glibc=(2, 39), sm=110, cuda="13.0", cubin_abi=8),
+    "dgx_spark": Expected((2, 39), (121,), "13.0"),
+    "jetpack6_orin": Expected((2, 35), (87,), "12.6"),
+    "jetpack7_orin": Expected((2, 39), (87,), "13.0"),
+    "jetpack7_thor": Expected((2, 39), (110,), "13.0"),
+    "x86_64": Expected((2, 28), (80, 86, 89, 90, 100, 120), "13.0", "EM_X86_64"),
+    "x86_64_cuda12": Expected((2, 28), (80, 86, 89, 90), "12.6", "EM_X86_64"),
 }
 PLATFORM = os.environ["PLATFORM"]
+
+MOST_LIBRARY_BYTES = 15 * 10**6
 
 # The C library and its parts; TensorRT and CUDA are found at run time.
 ALLOWED_NEEDED = {
     "ld-linux-aarch64.so.1",
+    "ld-linux-x86-64.so.2",
     "libc.so.6",
     "libdl.so.2",
     "libm.so.6",
@@ -86,8 +97,14 @@ def cubins(library: bytes) -> list[ELFFile]:
     return [cubin for cubin in found if cubin["e_machine"] == "EM_CUDA"]
 
 
-def test_library_is_a_shared_object_for_aarch64(elf: ELFFile) -> None:
-    assert (elf["e_machine"], elf["e_type"]) == ("EM_AARCH64", "ET_DYN")
+def test_library_is_a_shared_object_for_the_platforms_processor(
+    elf: ELFFile, expected: Expected
+) -> None:
+    assert (elf["e_machine"], elf["e_type"]) == (expected.machine, "ET_DYN")
+
+
+def test_library_is_small(library: bytes) -> None:
+    assert len(library) <= MOST_LIBRARY_BYTES
 
 
 def test_symbols_are_no_newer_than_the_platforms_c_library(
@@ -109,8 +126,10 @@ def test_needed_libraries_are_of_the_c_library(elf: ELFFile) -> None:
     assert needed <= ALLOWED_NEEDED
 
 
-def test_cubins_are_of_the_platforms_sm_and_cuda(cubins: list[ELFFile], expected: Expected) -> None:
-    assert {sm_of(cubin) for cubin in cubins} == {expected.sm}
+def test_cubins_are_of_the_platforms_sms_and_cuda(
+    cubins: list[ELFFile], expected: Expected
+) -> None:
+    assert {sm_of(cubin) for cubin in cubins} == set(expected.sms)
     assert {cubin.header.e_ident.EI_ABIVERSION for cubin in cubins} == {expected.cubin_abi}
 
 
@@ -118,13 +137,14 @@ def test_every_variant_of_the_manifest_has_its_cubin(
     cubins: list[ELFFile], expected: Expected
 ) -> None:
     manifest = json.loads(pathlib.Path("kernels/manifest.json").read_text())
-    wanted = {row["id"] for row in manifest["images"] if row["sm"] == str(expected.sm)}
+    wanted = {row["id"] for row in manifest["images"] if int(row["sm"]) in expected.sms}
     assert wanted
     assert set().union(*map(kernels_of, cubins)) == wanted
 
 
-def test_ptx_is_of_the_platforms_sm_and_cuda(library: bytes, expected: Expected) -> None:
-    assert set(re.findall(rb"\.target sm_(\w+)", library)) == {str(expected.sm).encode()}
+def test_ptx_is_of_the_newest_sm_and_the_platforms_cuda(library: bytes, expected: Expected) -> None:
+    newest = str(max(expected.sms)).encode()
+    assert set(re.findall(rb"\.target sm_(\w+)", library)) == {newest}
     assert set(re.findall(rb"release (\d+\.\d+), V", library)) == {expected.cuda.encode()}
 
 
@@ -134,7 +154,7 @@ def test_manifest_of_the_archive_tells_the_same(
     manifest = json.loads(archive["manifest.json"])
     assert manifest["platform"] == PLATFORM
     assert manifest["cuda"] == expected.cuda
-    assert manifest["sms"] == [str(expected.sm)]
+    assert manifest["sms"] == list(map(str, expected.sms))
     assert manifest["glibc"] == ".".join(map(str, expected.glibc))
     assert manifest["files"].keys() == archive.keys() - {"manifest.json"}
 

@@ -159,6 +159,17 @@ _cuda_images = rule(
 def _compilable(sms, release):
     return {sm: row["arch"] for sm, row in sms.items() if release in row["cuda"]}
 
+def ptx_sms(sms):
+    """A select() of the SMs that have PTX for the emulator: all that the platform's CUDA release compiles.
+
+    Args:
+      sms: the table of SMs (kernels/variants.bzl).
+
+    Returns:
+      A select() over the platform.
+    """
+    return platform_select(lambda row: _compilable(sms, row["cuda"]).keys())
+
 def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, ptx_of_newest = False, **kwargs):
     """Compiles every source for every enabled SM and embeds the images with their table.
 
@@ -179,7 +190,7 @@ def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, ptx_of_newest
     if format == "cubin":
         default_sms = platform_select(lambda row: row["sms"])
     else:
-        default_sms = platform_select(lambda row: _compilable(sms, row["cuda"]).keys())
+        default_sms = ptx_sms(sms)
     _cuda_images(
         name = name,
         srcs = srcs,

@@ -139,7 +139,7 @@ def test_info_names_version_device_and_kernels(capsys: pytest.CaptureFixture[str
     code, output, _ = run(capsys, "info")
     assert code == 0
     facts = dict(line.split(None, 1) for line in output.splitlines() if line[0] != " ")
-    assert list(facts) == ["version", "library", "kernels", "device", "TensorRT"]
+    assert list(facts) == ["version", "library", "kernels", "emulator", "device", "TensorRT"]
     assert facts["library"].endswith("libedge_llm_plugins.so")
 
 

@@ -18,11 +18,12 @@ def run() -> None:
     print(f"version   {edge_llm_plugins.__version__}")
     print(f"library   {edge_llm_plugins.library_path()}")
     print(f"kernels   for SM {' '.join(map(str, host.SMS))}")
+    print(f"emulator  of SM {' '.join(map(str, host.EMULATED_SMS))}")
     device = host.open_device()
     emulated = device.kind == "emulator"
     where = "no GPU; operations run in the emulator, as" if emulated else "GPU"
     print(f"device    {where} {device.name}, SM {device.sm}, {device.sm_count} multiprocessors")
-    if device.sm not in host.SMS:
+    if device.sm not in host.SMS and not emulated:
         print(f"          no kernels for SM {device.sm} here: build with --sms={device.sm}")
     print(f"TensorRT  {_tensorrt_packages()}")
 
