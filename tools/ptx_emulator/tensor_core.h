@@ -107,14 +107,11 @@ inline Floats float_power_of_two(Ints exponents) {
   return bit_cast<Floats>((exponents + 127) << 23);
 }
 
-// Cut off to the 24 bits of a float; the least integer is not among the values.
+// Cut off to the 24 bits of a float; the least integer is not among the values. Shifted by 24, the
+// highest bit of more than 24 is on that of half a unit: without it, to nearest rounds down.
 inline Floats to_float_zero(Ints values) {
   const Ints magnitude = __builtin_elementwise_abs(values);
-  Ints surplus = magnitude >> 24;  // as many bits as there are too many, all set below
-  surplus |= surplus >> 1;
-  surplus |= surplus >> 2;
-  surplus |= surplus >> 4;
-  const Floats cut = __builtin_convertvector(magnitude & ~surplus, Floats);
+  const Floats cut = __builtin_convertvector(magnitude & ~(magnitude >> 24), Floats);
   return bit_cast<Floats>(bit_cast<Ints>(cut) | (values & INT32_MIN));
 }
 
