@@ -162,15 +162,18 @@ inline void add_products(MmaOperands& operands) {
   constexpr bool kIsHalf = kLeast == -14;
   constexpr int kLargestOfHalf = 15;
   MmaExponents exponents;
-  Ints largest = {};
-  for (int k = 0; k < kDepth; ++k) {
-    for (int row = 0; row < kMmaRows; row += kVectorRows) {
+  bool is_a_finite = true;
+  bool is_a_zero[kMmaRows / kVectorRows];
+  for (int row = 0; row < kMmaRows; row += kVectorRows) {
+    Ints largest = static_cast<Ints>(kExponentOfZero);
+    for (int k = 0; k < kDepth; ++k) {
       const Ints of_a = exponents_in_format(load_vector<Floats>(&operands.a[k][row]), kLeast);
       std::memcpy(&exponents.a[k][row], &of_a, sizeof(of_a));
       largest = __builtin_elementwise_max(largest, of_a);
     }
+    is_a_finite &= !any(largest > kLargestOfHalf);
+    is_a_zero[row / kVectorRows] = !any(largest >= kLeast);
   }
-  const bool is_a_finite = !any(largest > kLargestOfHalf);
   alignas(64) float addends[kMmaRows];
   for (int column = 0; column < kMmaColumns; ++column) {
     float* const c = operands.c[column];
@@ -181,7 +184,7 @@ inline void add_products(MmaOperands& operands) {
       continue;
     }
     std::memcpy(addends, c, sizeof(addends));
-    largest = static_cast<Ints>(kExponentOfZero);
+    Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; k += kVectorRows) {
       const Ints of_b = exponents_in_format(load_vector<Floats>(&operands.b[column][k]), kLeast);
       std::memcpy(&exponents.b[column][k], &of_b, sizeof(of_b));
@@ -190,6 +193,8 @@ inline void add_products(MmaOperands& operands) {
     const bool fast =
         kIsHalf && is_a_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
     for (int row = 0; row < kMmaRows; row += kVectorRows) {
+      // Rows behind the end of a matrix are often zeros, and add nothing.
+      if (fast && is_a_zero[row / kVectorRows]) continue;
       if (fast && add_finite_products<kDepth>(operands, exponents, column, row)) continue;
       add_any_products<kDepth>(operands, exponents, column, row);
     }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
@@ -327,7 +328,25 @@ TEST(MmaColumnsThatRepeatDifferWhereTheirAddendsDo) {
     matrices.b[random() % 16][5] ^= 0x0200;
     check_sums(matrices, 16, "equal columns but for an addend and a factor");
     for (auto& row : matrices.b) std::fill(std::begin(row), std::end(row), 0);
-    check_sums(matrices, 16, "zeros");
+    check_sums(matrices, 16, "a zero B");
+  }
+}
+
+TEST(MmaRowsOfZerosKeepTheirAddends) {
+  std::mt19937 random(4);
+  for (const int first : {0, 8}) {
+    for (const uint16_t zero : {0, 0x8000}) {
+      Matrices matrices = random_matrices(random, 10, 20, 110, 140);
+      for (int row = first; row < first + 8; ++row) {
+        std::fill(std::begin(matrices.a[row]), std::end(matrices.a[row]), zero);
+      }
+      check_sums(matrices, 16, "eight rows of zeros");
+      const uint16_t factor = std::exchange(matrices.b[3][2], 0x7c00);
+      check_sums(matrices, 16, "zeros times infinity");
+      matrices.b[3][2] = factor;
+      matrices.a[first + 5][3] = 0x0001;
+      check_sums(matrices, 16, "eight rows of zeros but for the least subnormal");
+    }
   }
 }
 
