@@ -208,7 +208,9 @@ class DeviceTensor:
           IndexError: there is no such entry.
         """
         if not (0 <= source < self.shape[axis] and 0 <= destination < self.shape[axis]):
-            raise IndexError(f"entries {source}, {destination} of axis {axis} of {self.shape}")
+            raise IndexError(
+                f"entries {source}, {destination} of axis {axis} of {list(self.shape)}"
+            )
         if source == destination:
             return
         size = math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize

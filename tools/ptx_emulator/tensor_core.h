@@ -107,14 +107,11 @@ inline Floats float_power_of_two(Ints exponents) {
   return bit_cast<Floats>((exponents + 127) << 23);
 }
 
-// Cut off to the 24 bits of a float; the least integer is not among the values.
+// Cut off to the 24 bits of a float; the least integer is not among the values. Shifted by 24, the
+// highest bit of more than 24 is on that of half a unit: without it, to nearest rounds down.
 inline Floats to_float_zero(Ints values) {
   const Ints magnitude = __builtin_elementwise_abs(values);
-  Ints surplus = magnitude >> 24;  // as many bits as there are too many, all set below
-  surplus |= surplus >> 1;
-  surplus |= surplus >> 2;
-  surplus |= surplus >> 4;
-  const Floats cut = __builtin_convertvector(magnitude & ~surplus, Floats);
+  const Floats cut = __builtin_convertvector(magnitude & ~(magnitude >> 24), Floats);
   return bit_cast<Floats>(bit_cast<Ints>(cut) | (values & INT32_MIN));
 }
 
@@ -165,15 +162,18 @@ inline void add_products(MmaOperands& operands) {
   constexpr bool kIsHalf = kLeast == -14;
   constexpr int kLargestOfHalf = 15;
   MmaExponents exponents;
-  Ints largest = {};
-  for (int k = 0; k < kDepth; ++k) {
-    for (int row = 0; row < kMmaRows; row += kVectorRows) {
+  bool is_a_finite = true;
+  bool is_a_zero[kMmaRows / kVectorRows];
+  for (int row = 0; row < kMmaRows; row += kVectorRows) {
+    Ints largest = static_cast<Ints>(kExponentOfZero);
+    for (int k = 0; k < kDepth; ++k) {
       const Ints of_a = exponents_in_format(load_vector<Floats>(&operands.a[k][row]), kLeast);
       std::memcpy(&exponents.a[k][row], &of_a, sizeof(of_a));
       largest = __builtin_elementwise_max(largest, of_a);
     }
+    is_a_finite &= !any(largest > kLargestOfHalf);
+    is_a_zero[row / kVectorRows] = !any(largest >= kLeast);
   }
-  const bool is_a_finite = !any(largest > kLargestOfHalf);
   alignas(64) float addends[kMmaRows];
   for (int column = 0; column < kMmaColumns; ++column) {
     float* const c = operands.c[column];
@@ -184,7 +184,7 @@ inline void add_products(MmaOperands& operands) {
       continue;
     }
     std::memcpy(addends, c, sizeof(addends));
-    largest = static_cast<Ints>(kExponentOfZero);
+    Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; k += kVectorRows) {
       const Ints of_b = exponents_in_format(load_vector<Floats>(&operands.b[column][k]), kLeast);
       std::memcpy(&exponents.b[column][k], &of_b, sizeof(of_b));
@@ -193,6 +193,8 @@ inline void add_products(MmaOperands& operands) {
     const bool fast =
         kIsHalf && is_a_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
     for (int row = 0; row < kMmaRows; row += kVectorRows) {
+      // Rows behind the end of a matrix are often zeros, and add nothing.
+      if (fast && is_a_zero[row / kVectorRows]) continue;
       if (fast && add_finite_products<kDepth>(operands, exponents, column, row)) continue;
       add_any_products<kDepth>(operands, exponents, column, row);
     }

@@ -221,6 +221,16 @@ def test_runs_give_the_same_greedy_text(
         assert place[flag] in statistics
 
 
+def test_guesses_make_fewer_steps(capsys: pytest.CaptureFixture[str], folder: pathlib.Path) -> None:
+    def steps(*flags: str) -> int:
+        words = ["--prompt=w1 w2 w3 w1 w2", "--tokens=30", "--device=reference", *flags]
+        code, output, errors = run(capsys, "run", folder, *words)
+        assert code == 0, errors
+        return int(output.split(" decode steps")[0].split()[-1])
+
+    assert steps("--speculative") < steps() == 29
+
+
 def test_runs_draw_by_seed(capsys: pytest.CaptureFixture[str], folder: pathlib.Path) -> None:
     def text(*flags: str) -> str:
         words = ["--prompt=w1 w2", "--tokens=8", "--device=reference", *flags]

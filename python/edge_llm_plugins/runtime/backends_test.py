@@ -107,6 +107,18 @@ def test_an_accepted_branch_gives_the_bits_of_its_text(
     assert_logits(after, backend.run(np.array([[93]], np.int32), AttentionStep.decode([8])))
 
 
+def test_a_long_text_of_all_rows_finds_its_workspace(models: dict[str, QuantizedModel]) -> None:
+    """Splits of a long text keep their sums there; the emulator reports what lies outside."""
+    limits = Limits(capacity=2048, batch=2, prefill_tokens=2, tree_tokens=3)
+    backend = HostBackend(models["llama"], limits, device="emulator")
+    reference = ReferenceBackend(models["llama"], limits)
+    for step, ids in [
+        (AttentionStep.decode([2000, 2040]), tokens(2, 1)),
+        (AttentionStep.draft_tree(tree.batch([tree.chain(3)] * 2), [2001, 2041]), tokens(2, 3)),
+    ]:
+        assert_logits(backend.run(ids, step), reference.run(ids, step))
+
+
 def test_a_prefill_forgets_the_text_before(models: dict[str, QuantizedModel]) -> None:
     prompt = tokens(1, 4)
     backend = HostBackend(models["qwen3"], PLAIN, device="emulator")

@@ -170,4 +170,4 @@ def prefill(backend: Backend, tokens: Sequence[int]) -> NDArray[np.float32]:
         length = chunk.shape[1]
         step = AttentionStep.chunk([start], [length]) if start else AttentionStep.prefill([length])
         logits = backend.run(chunk, step)
-    return logits[0, -1]
+    return logits[0, 0]

@@ -24,6 +24,9 @@ def test_greedy_takes_the_first_of_the_largest() -> None:
 
 def test_all_tokens_in_falling_order_and_equal_ones_by_id() -> None:
     assert kept() == ([1, 3, 2, 0, 4], [0.4, 0.4, 0.1, 0.05, 0.05])
+    many = np.resize([1.0, 2.0], 1000).astype(np.float32)
+    ids, _ = candidates(many, Sampling(temperature=1.0))
+    assert ids.tolist() == [*range(1, 1000, 2), *range(0, 1000, 2)]
 
 
 @pytest.mark.parametrize(("k", "ids"), [(1, [1]), (2, [1, 3]), (4, [1, 3, 2, 0]), (5, None)])

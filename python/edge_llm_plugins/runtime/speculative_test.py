@@ -19,7 +19,7 @@ from edge_llm_plugins.runtime.speculative import (
     compare_greedy,
     merge_guesses,
 )
-from edge_llm_plugins.runtime.testdata.remembering_backend import RememberingBackend
+from edge_llm_plugins.runtime.testdata.remembering_backend import EMPTY, RememberingBackend
 
 LIMITS = Limits(capacity=80, prefill_tokens=64, tree_tokens=12)
 
@@ -200,6 +200,9 @@ def test_texts_may_part_where_logits_are_close(
     assert agreement == Agreement(position, pytest.approx(gap, abs=1e-6))
     assert agreement.within() is within
     assert ("NOT below" in str(agreement)) is not within
+    if position is not None:
+        judged = [1, 2, 1, *a[:position]]
+        assert reference.slots[: len(judged) + 1].tolist() == [*judged, EMPTY]
 
 
 def test_a_stop_token_is_compared_like_any_other() -> None:

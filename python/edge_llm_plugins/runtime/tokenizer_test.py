@@ -103,7 +103,7 @@ def test_a_chat_frames_the_message(tmp_path: pathlib.Path) -> None:
     special = {"<|im_start|>": 258, "<|im_end|>": 259}
     assert tokenizer.stop_tokens == (special["<|im_end|>"],)
     ids = tokenizer.encode_chat("ab", system="Be brief.")
-    assert [i for i in ids if i > 257] == [258, 259, 258, 259, 258]  # and no "<bos>"
+    assert [i for i in ids if i > 256] == [258, 259, 258, 259, 258]  # and no "<bos>"
     assert tokenizer.decode(ids) == "system\nBe brief.\nuser\nab\nassistant\n"
     assert tokenizer.decode(tokenizer.encode_chat("ab")) == "user\nab\nassistant\n"
 

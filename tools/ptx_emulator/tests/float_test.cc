@@ -121,6 +121,13 @@ TEST(FmaKeepsTheBitThatTwoRoundingsLose) {
   EXPECT_EQ(one(fma, 'h', {0xbc75, 0x0f2e, 0xbc00}), 0xbc01ull);
   // 1025 * 2046 = 2^21 - 2: just below the tie above 1 + 2^-10.
   EXPECT_EQ(one(fma, 'h', {0x3c01, 0x0ffe, 0x3c01}), 0x3c01ull);
+  // Infinities, made of finite numbers too, and NaN.
+  EXPECT_EQ(one(fma, 'h', {0x7c00, 0x3c00, 0xfbff}), 0x7c00ull);
+  EXPECT_EQ(one(fma, 'h', {0x3c00, 0x7bff, 0xfc00}), 0xfc00ull);
+  EXPECT_EQ(one(fma, 'h', {0x7bff, 0x7bff, 0xfbff}), 0x7c00ull);
+  EXPECT_EQ(one(fma, 'h', {0xfbff, 0x7bff, 0x7bff}), 0xfc00ull);
+  EXPECT_EQ(one(fma, 'h', {0x7c00, 0x3c00, 0xfc00}), 0x7fffull);
+  EXPECT_EQ(one(fma, 'h', {0x7c00, 0, 0x3c00}), 0x7fffull);
   EXPECT_EQ(one("fma.rn.f16x2 %r9, %r0, %r1, %r2;", 'w', {0x3c013c75, 0x0ffe0f2e, 0x3c013c00}),
             0x3c013c01ull);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
@@ -175,9 +176,14 @@ struct Matrices {
   uint32_t c[16][8];
 };
 
-// Runs one mma on f16 and f32 bits, and compares every element with exact_sum. Elements with an
-// infinity or a NaN among their terms are left to the golden answers of GPUs; none of them may
-// disturb the others.
+float value_of(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+// Runs one mma on f16 and f32 bits, and compares every element with exact_sum, or, where a term is
+// no finite number, with what an IEEE sum gives.
 void check_sums(const Matrices& matrices, int depth, const char* what) {
   std::vector<uint8_t> in(32 * 12 * 4);
   for (int lane = 0; lane < 32; ++lane) {
@@ -214,16 +220,22 @@ mma.sync.aligned.m16n8k)" + std::to_string(depth) +
     for (int column = 0; column < 8; ++column) {
       std::vector<Term> terms{term_of_float(matrices.c[row][column])};
       bool finite = (matrices.c[row][column] & 0x7f800000u) != 0x7f800000u;
+      float sum = value_of(matrices.c[row][column]);
       for (int k = 0; k < depth; ++k) {
         const uint16_t left = matrices.a[row][k], right = matrices.b[k][column];
         finite &= is_finite_half(left) && is_finite_half(right);
+        sum += from_half(left) * from_half(right);
         const Term a = term_of_half(left), b = term_of_half(right);
         terms.push_back({a.mantissa * b.mantissa, a.exponent + b.exponent, a.order + b.order});
       }
-      if (!finite) continue;
       const int lane = (row % 8) * 4 + column / 2;
       const uint32_t got = run.at<uint32_t>(lane * 4 + (row / 8) * 2 + column % 2);
-      const uint32_t wanted = exact_sum(terms);
+      uint32_t wanted = 0x7fffffff;  // the canonical NaN
+      if (finite) {
+        wanted = exact_sum(terms);
+      } else if (sum == sum) {
+        std::memcpy(&wanted, &sum, 4);
+      }
       // The sign of a zero is left to the golden answers too.
       if ((got | wanted) << 1 != 0 && got != wanted) {
         testing::fail(__FILE__, __LINE__,
@@ -271,7 +283,21 @@ TEST(MmaSumsAreCutOffOnTheGridOfTheLargestTerm) {
       check_sums(random_matrices(random, 0, 30, 60, 180), depth, "all exponents");
       check_sums(random_matrices(random, 0, 3, 80, 110), depth, "subnormal factors");
       check_sums(random_matrices(random, 0, 30, 0, 254), depth, "any addend");
-      check_sums(random_matrices(random, 0, 1, 0, 60), depth, "tiny addends");
+      Matrices matrices = random_matrices(random, 0, 1, 0, 60);
+      check_sums(matrices, depth, "tiny addends");
+      for (auto& row : matrices.b) std::fill(std::begin(row), std::end(row), 0);
+      check_sums(matrices, depth, "tiny addends alone");
+      matrices = random_matrices(random, 14, 14, 100, 127);
+      for (int k = 0; k < 4; ++k) {
+        for (uint16_t& value : matrices.b[k]) value = random_half(random, 4, 14);
+      }
+      for (auto& row : matrices.a) {
+        for (uint16_t& value : row) value &= 0x7fff;
+      }
+      for (auto& row : matrices.b) {
+        for (uint16_t& value : row) value &= 0x7fff;
+      }
+      check_sums(matrices, depth, "terms of one sign");
     }
   }
 }
@@ -282,7 +308,7 @@ TEST(MmaSumsOfLargestTermsDoNotOverflow) {
     for (auto& row : matrices.a) std::fill(std::begin(row), std::end(row), 0x7bff);
     for (auto& row : matrices.b) std::fill(std::begin(row), std::end(row), sign | 0x7bff);
     for (auto& row : matrices.c) {
-      std::fill(std::begin(row), std::end(row), sign << 16 | 0x4f7fffff);  // below 2^32
+      std::fill(std::begin(row), std::end(row), sign << 16 | 0x4effffff);  // below 2^31
     }
     check_sums(matrices, 16, "the largest terms");
     matrices.b[3][2] = 0x0001;
@@ -302,7 +328,25 @@ TEST(MmaColumnsThatRepeatDifferWhereTheirAddendsDo) {
     matrices.b[random() % 16][5] ^= 0x0200;
     check_sums(matrices, 16, "equal columns but for an addend and a factor");
     for (auto& row : matrices.b) std::fill(std::begin(row), std::end(row), 0);
-    check_sums(matrices, 16, "zeros");
+    check_sums(matrices, 16, "a zero B");
+  }
+}
+
+TEST(MmaRowsOfZerosKeepTheirAddends) {
+  std::mt19937 random(4);
+  for (const int first : {0, 8}) {
+    for (const uint16_t zero : {0, 0x8000}) {
+      Matrices matrices = random_matrices(random, 10, 20, 110, 140);
+      for (int row = first; row < first + 8; ++row) {
+        std::fill(std::begin(matrices.a[row]), std::end(matrices.a[row]), zero);
+      }
+      check_sums(matrices, 16, "eight rows of zeros");
+      const uint16_t factor = std::exchange(matrices.b[3][2], 0x7c00);
+      check_sums(matrices, 16, "zeros times infinity");
+      matrices.b[3][2] = factor;
+      matrices.a[first + 5][3] = 0x0001;
+      check_sums(matrices, 16, "eight rows of zeros but for the least subnormal");
+    }
   }
 }
 

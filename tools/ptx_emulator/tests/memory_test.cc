@@ -116,16 +116,75 @@ TEST(BoundsAreCheckedWithoutAnyCheck) {
   EXPECT_CONTAINS(run.faults(), "\"kind\": \"bounds\"");
 }
 
+namespace {
+
+// A warp of which each lane uses a word of `in` and one of `s`, both of 128 bytes, checks off.
+ptx_emulator::RunResult run_warp(const std::string& body) {
+  std::vector<uint8_t> in(127);  // and one byte more
+  for (size_t i = 0; i < in.size(); ++i) in[i] = static_cast<uint8_t>(i);
+  RunOptions options;
+  options.checks = 0;
+  return run_text(wrap_body(R"(
+.shared .align 16 .b8 s[128];
+mov.u32 %r0, %tid.x;
+mad.wide.u32 %x, %r0, 4, %in;
+mad.wide.u32 %y, %r0, 4, %out;
+shl.b32 %r1, %r0, 2;
+mov.u32 %r2, s;
+add.u32 %r1, %r1, %r2;
+sub.u32 %r3, 124, %r1;
+add.u32 %r3, %r3, %r2;
+add.u32 %r3, %r3, %r2;
+ld.global.u32 %r4, [%x];
+)" + body),
+                  128, in, options);
+}
+
+}  // namespace
+
+TEST(WarpsMoveWordsWithoutAnyCheck) {
+  const auto run = run_warp(
+      "ld.global.u32 %r5, [%x];\nst.shared.u32 [%r3], %r5;\nld.shared.u32 %r6, [%r1];\n"
+      "st.global.u32 [%y], %r6;\n");
+  EXPECT_EQ(run.faults(), "");
+  for (int lane = 0; lane < 32; ++lane) EXPECT_EQ(run.at<uint8_t>(4 * lane), 4 * (31 - lane));
+  const auto same = run_warp(
+      "st.shared.u32 [%r2], %r0;\nld.shared.u32 %r6, [%r2];\n"
+      "st.global.u32 [%y], %r6;\n");
+  for (int lane = 0; lane < 32; ++lane) EXPECT_EQ(same.at<uint32_t>(lane), 31u);
+}
+
+TEST(WarpsAreHeldToBoundsAndAlignmentWithoutAnyCheck) {
+  EXPECT_EQ(run_warp("ld.global.u32 %r5, [%x];\nst.shared.u32 [%r1], %r5;").faults(), "");
+  EXPECT_CONTAINS(run_warp("ld.global.u32 %r5, [%x+4];").faults(),
+                  "read of 4 bytes at 'in'+128, which has 128 bytes");
+  EXPECT_CONTAINS(run_warp("ld.global.u32 %r5, [%x+-4];").faults(), "read of 4 bytes at 'in'-4");
+  EXPECT_CONTAINS(run_warp("ld.global.u32 %r5, [%x+-2];").faults(), "'in'-2");
+  EXPECT_CONTAINS(run_warp("ld.global.u16 %r5, [%x+1];").faults(), "no multiple of 2");
+  EXPECT_CONTAINS(run_warp("st.shared.u32 [%r1+4], 1;").faults(),
+                  "at shared+128; the block has 128");
+  EXPECT_CONTAINS(run_warp("ld.shared.u32 %r5, [%r1+-4];").faults(), "shared-4");
+  EXPECT_CONTAINS(run_warp("ld.shared.u16 %r5, [%r1+1];").faults(), "no multiple of 2");
+  // Memory that is smaller than the access.
+  const auto small =
+      run_text(wrap_body("ld.global.u8 %r1, [%in];\nld.global.v4.u32 {%r1, %r2, %r3, "
+                         "%r4}, [%in];"),
+               8, {1, 2, 3}, {32, 1, 0, 0, 0});
+  EXPECT_CONTAINS(small.faults(), "read of 16 bytes at 'in'+0, which has 4 bytes");
+}
+
 TEST(ReadsOfUnwrittenBytesAreFoundByTheByte) {
   const std::string half = "st.global.u16 [%out], 1;\n";
-  const auto bad = run_text(wrap_body(half + "ld.global.u32 %r1, [%out];"), 8, {}, {1});
-  EXPECT_CONTAINS(bad.faults(), "read of 4 bytes at 'out'+0, which nobody wrote");
-  const auto good = run_text(wrap_body(half + "ld.global.u16 %h1, [%out];"), 8, {}, {1});
-  EXPECT_EQ(good.faults(), "");
-  const auto shared = run_text(
-      wrap_body(".shared .align 4 .b8 s[8];\nst.shared.u16 [s], 1;\nld.shared.u32 %r1, [s];"), 8,
-      {}, {1});
-  EXPECT_CONTAINS(shared.faults(), "\"kind\": \"uninitialized\"");
+  for (const uint32_t threads : {1, 32}) {
+    const auto bad = run_text(wrap_body(half + "ld.global.u32 %r1, [%out];"), 8, {}, {threads});
+    EXPECT_CONTAINS(bad.faults(), "read of 4 bytes at 'out'+0, which nobody wrote");
+    const auto good = run_text(wrap_body(half + "ld.global.u16 %h1, [%out];"), 8, {}, {threads});
+    EXPECT_EQ(good.faults(), "");
+    const auto shared = run_text(
+        wrap_body(".shared .align 4 .b8 s[8];\nst.shared.u16 [s], 1;\nld.shared.u32 %r1, [s];"), 8,
+        {}, {threads});
+    EXPECT_CONTAINS(shared.faults(), "\"kind\": \"uninitialized\"");
+  }
   RunOptions off;
   off.threads = 1;
   off.checks = 0;
