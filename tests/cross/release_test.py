@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -157,6 +158,84 @@ def test_manifest_of_the_archive_tells_the_same(
     assert manifest["sms"] == list(map(str, expected.sms))
     assert manifest["glibc"] == ".".join(map(str, expected.glibc))
     assert manifest["files"].keys() == archive.keys() - {"manifest.json"}
+
+
+def test_manifest_names_compilers_and_kernels(
+    archive: dict[str, bytes], expected: Expected
+) -> None:
+    manifest = json.loads(archive["manifest.json"])
+    assert manifest["compilers"].keys() == {"zig", "nvrtc"}
+    assert manifest["compilers"]["nvrtc"].startswith(f"{expected.cuda}.")
+    rows = json.loads(pathlib.Path("kernels/manifest.json").read_text())["images"]
+    wanted = {row["id"] for row in rows if int(row["sm"]) in expected.sms}
+    assert {f"{name}_sm{sm}" for name, sms in manifest["kernels"].items() for sm in sms} == wanted
+    for name, facts in manifest["files"].items():
+        assert facts["bytes"] == len(archive[name])
+        assert facts["sha256"] == hashlib.sha256(archive[name]).hexdigest()
+
+
+def test_wheel_and_bundle_are_of_the_platforms_python_or_said_to_be_missing(
+    archive: dict[str, bytes],
+) -> None:
+    manifest = json.loads(archive["manifest.json"])
+    tag = "cp" + manifest["python"].replace(".", "")
+    glibc = manifest["glibc"].replace(".", "_")
+    cpu = "x86_64" if PLATFORM.startswith("x86_64") else "aarch64"
+    version = manifest["version"]
+    found = {name for name in archive if name.startswith("python/")}
+    if "no_wheel" in manifest:
+        assert archive["NO_WHEEL.txt"].decode().strip() == manifest["no_wheel"]
+        assert "uv python install" in manifest["no_wheel"]
+        assert not found
+        return
+    assert "NO_WHEEL.txt" not in archive
+    assert found == {
+        f"python/edge_llm_plugins-{version}-{tag}-{tag}-manylinux_{glibc}_{cpu}.whl",
+        f"python/edge_llm_plugins_gpu_bundle-{version}-{PLATFORM}-{tag}.tar.gz",
+    }
+
+
+def test_sbom_describes_every_file_and_component(archive: dict[str, bytes]) -> None:
+    sbom = json.loads(archive["sbom.spdx.json"])
+    assert sbom["spdxVersion"] == "SPDX-2.3"
+    described = {
+        row["fileName"].removeprefix("./"): {
+            sum_["algorithm"]: sum_["checksumValue"] for sum_ in row["checksums"]
+        }
+        for row in sbom["files"]
+    }
+    assert described.keys() == archive.keys() - {"manifest.json", "sbom.spdx.json"}
+    for name, sums in described.items():
+        assert sums["SHA1"] == hashlib.sha1(archive[name]).hexdigest()
+        assert sums["SHA256"] == hashlib.sha256(archive[name]).hexdigest()
+    identifiers = [row["SPDXID"] for row in [sbom, *sbom["packages"], *sbom["files"]]]
+    assert len(identifiers) == len(set(identifiers))
+    assert all(re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", name) for name in identifiers)
+    related = {
+        row[key] for row in sbom["relationships"] for key in ("spdxElementId", "relatedSpdxElement")
+    }
+    assert related == set(identifiers)
+    names = {package["name"] for package in sbom["packages"]}
+    assert names == {
+        "edge-llm-plugins",
+        "libc++",
+        "libc++abi",
+        "libunwind",
+        "pybind11",
+        "zig",
+        "nvrtc",
+    }
+
+
+def test_licences_of_what_is_inside_are_packed(archive: dict[str, bytes]) -> None:
+    for name in ("libc++", "libc++abi", "libunwind"):
+        assert b"LLVM" in archive[f"licenses/{name}.txt"]
+    assert b"Wenzel Jakob" in archive["licenses/pybind11.txt"]
+
+
+def test_nothing_tells_where_it_was_built(archive: dict[str, bytes]) -> None:
+    traces = [b"/.cache/edge-llm-plugins", b"bazel-out", b"execroot"]
+    assert not [name for name, content in archive.items() for trace in traces if trace in content]
 
 
 def test_licence_and_header_are_packed(archive: dict[str, bytes]) -> None:

@@ -80,13 +80,18 @@ def _installed_pythons(ctx, version):
     return [python for python in pythons if python and ctx.path(python).exists]
 
 def _fetch_headers(ctx, version):
-    """Unpacks Debian's libpython<version>-dev, for a version without an interpreter that has headers beside it."""
+    """Unpacks Debian's libpython<version>-dev, for a version without an interpreter that has headers beside it.
+
+    Returns:
+      None, or why there is none.
+    """
     ctx.report_progress("Python.h: apt-get download libpython%s-dev" % version)
     result = ctx.execute([ctx.path(ctx.attr._fetch_headers), version, "include"], timeout = 600)
-    if result.return_code:
-        reason = (result.stderr.strip() or "exit code %d" % result.return_code).split("\n")[0]
-        fail(("no Python.h of Python {0} beside an interpreter on PATH, of pyenv or of uv, nor in Debian's " +
-              "libpython{0}-dev ({1}); install one, such as with `uv python install {0}`").format(version, reason))
+    if not result.return_code:
+        return None
+    reason = (result.stderr.strip() or "exit code %d" % result.return_code).split("\n")[0].replace("'", "")
+    return ("no Python.h of Python {0} beside an interpreter on PATH, of pyenv or of uv, nor in the libpython{0}-dev " +
+            "of Debian ({1}): install one, such as with uv python install {0}").format(version, reason)
 
 def _python_headers_impl(ctx):
     version = ctx.attr.version
@@ -96,11 +101,16 @@ def _python_headers_impl(ctx):
         if facts and facts.version == version and ctx.path(facts.include).get_child("Python.h").exists:
             ctx.symlink(facts.include, "include")
             break
+    reason = None
     if not ctx.path("include").exists:
-        _fetch_headers(ctx, version)
+        reason = _fetch_headers(ctx, version)
         includes.append("include/python" + version)
     ctx.file("WORKSPACE", "")
-    ctx.file("BUILD.bazel", _HEADERS.format(includes = repr(includes)))
+    build = _NO_HEADERS.format(reason = reason) if reason else _HEADERS.format(includes = repr(includes))
+    for name, target in ctx.attr.needed_by.items():
+        actual = ":reason" if reason else "@edge_llm_plugins" + target
+        build += _NEEDED_BY.format(name = name, actual = actual)
+    ctx.file("BUILD.bazel", build)
 
 _HEADERS = """
 cc_library(
@@ -111,9 +121,40 @@ cc_library(
 )
 """
 
+# What needs headers fails with the reason, and a release goes without it.
+_NO_HEADERS = """
+genrule(
+    name = "no_headers",
+    outs = ["Python.h"],
+    cmd = "echo '{reason}' >&2; exit 1",
+)
+
+cc_library(
+    name = "headers",
+    hdrs = [":no_headers"],
+    includes = ["."],
+    visibility = ["//visibility:public"],
+)
+
+genrule(
+    name = "reason",
+    outs = ["NO_WHEEL.txt"],
+    cmd = "echo '{reason}' > $@",
+)
+"""
+
+_NEEDED_BY = """
+alias(
+    name = "{name}",
+    actual = "{actual}",
+    visibility = ["//visibility:public"],
+)
+"""
+
 _python_headers = repository_rule(
     implementation = _python_headers_impl,
     attrs = {
+        "needed_by": attr.string_dict(doc = "Names to targets of this repository, each an alias or the reason."),
         "version": attr.string(mandatory = True),
         "_fetch_headers": attr.label(default = "//tools/bazel:fetch_python_headers.sh"),
     },
@@ -125,7 +166,27 @@ def python_headers(version):
     """The label of the headers of a Python version."""
     return "@python_headers_%s//:headers" % version.replace(".", "_")
 
-def python_header_repositories():
-    """Declares one repository per supported Python. Each is made when something needs it."""
+def with_python_headers(name, version):
+    """The label of a target that needs headers, or of NO_WHEEL.txt with the reason why there are none.
+
+    Args:
+      name: a key of needed_by.
+      version: of Python.
+
+    Returns:
+      The label.
+    """
+    return python_headers(version).replace(":headers", ":" + name)
+
+def python_header_repositories(needed_by):
+    """Declares one repository per supported Python. Each is made when something needs it.
+
+    Args:
+      needed_by: names for with_python_headers() to targets.
+    """
     for version in SUPPORTED_PYTHONS:
-        _python_headers(name = Label(python_headers(version)).workspace_name, version = version)
+        _python_headers(
+            name = Label(python_headers(version)).workspace_name,
+            needed_by = needed_by,
+            version = version,
+        )

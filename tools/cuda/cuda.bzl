@@ -3,13 +3,15 @@
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
 load("//platforms:platforms.bzl", "platform_select")
 
-# What each CUDA release comes from.
+# What each CUDA release comes from; `compiler` is the row of WHEEL_PINS with NVRTC.
 CUDA_RELEASES = {
     "12.6": {
+        "compiler": "nvidia-cuda-nvrtc-cu12",
         "include": ["@pypi_nvidia_cuda_runtime_cu12//:include", "@pypi_nvidia_cuda_cccl_cu12//:include"],
         "nvrtc": ["@pypi_nvidia_cuda_nvrtc_cu12//:nvrtc"],
     },
     "13.0": {
+        "compiler": "nvidia-cuda-nvrtc",
         "include": [
             "@pypi_nvidia_cuda_runtime//:include",
             "@pypi_nvidia_cuda_crt//:include",
