@@ -123,6 +123,27 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["info"])
 
 
+def test_interrupts_end_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    from edge_llm_plugins.cli import info
+
+    monkeypatch.setattr(info, "COMMAND", Command("info", (), "", flags.FlagValues(), interrupted))
+    assert run(capsys, "info") == (1, "", "edge-llm-plugins: interrupted\n")
+
+
+def test_errors_of_files_name_the_file_and_no_number(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, checkpoint: pathlib.Path
+) -> None:
+    texts = tmp_path / "nowhere.txt"
+    words = ("quantize", checkpoint, tmp_path / "folder", f"--calibration={texts}")
+    message = f"edge-llm-plugins: {texts}: No such file or directory\n"
+    assert run(capsys, *words) == (1, "", message)
+
+
 def test_flags_of_one_call_are_gone_in_the_next() -> None:
     values = flags.FlagValues()
     size = flags.DEFINE_integer("size", 3, "", flag_values=values)

@@ -23,7 +23,8 @@ def main(words: Sequence[str] | None = None) -> int:
       words: what stands behind `edge-llm-plugins`; by default the process's own arguments.
 
     Returns:
-      0; 1 if the command was refused, 2 if there is no such call, with one line on stderr.
+      0; 1 if the command was refused or interrupted, 2 if there is no such call, with one line on
+      stderr.
     """
     words = sys.argv[1:] if words is None else list(words)
     if words[:1] in (["--help"], ["-h"], ["help"]):
@@ -42,6 +43,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return _refuse(error, 2)
     except (*REFUSALS, *_device_errors()) as error:
         return _refuse(error, 1)
+    except KeyboardInterrupt:
+        return _refuse("interrupted", 1)
     return 0
 
 
@@ -68,7 +71,9 @@ def _command(name: str) -> Command:
     return importlib.import_module(f"edge_llm_plugins.cli.{name}").COMMAND
 
 
-def _refuse(error: Exception, code: int) -> int:
+def _refuse(error: Exception | str, code: int) -> int:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        error = f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split()) or type(error).__name__
     print(f"edge-llm-plugins: {text}", file=sys.stderr)
     return code

@@ -92,6 +92,23 @@ def test_shards_with_an_index(tmp_path: pathlib.Path) -> None:
         open_checkpoint(tmp_path).tensor(names[1])
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", "holds a list: a JSON object is allowed"),
+        ("{}", "has no weight_map"),
+        ("{", "is no JSON file"),
+    ],
+)
+def test_an_index_that_is_none_is_refused(
+    tmp_path: pathlib.Path, content: str, message: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        open_checkpoint(tmp_path).names()
+
+
 def test_other_dtypes_are_refused_by_name(tmp_path: pathlib.Path) -> None:
     write_folder(tmp_path, weights(LLAMA) | {UP: np.zeros((192, 64), np.int8)}, LLAMA)
     with pytest.raises(ValueError, match=rf"{UP} has dtype int8: F32, F16 or BF16 is served"):

@@ -39,7 +39,10 @@ class TensorFiles:
             self._shard_of: dict[str, str] = {}
             self._shard_of = dict.fromkeys(self._open(single.name).keys(), single.name)
         elif index.exists():
-            self._shard_of = dict(read_json(index)["weight_map"])
+            weight_map = read_json(index).get("weight_map")
+            if not isinstance(weight_map, dict):
+                raise ValueError(f"{index} has no weight_map, which says where each tensor is")
+            self._shard_of = weight_map
         else:
             raise FileNotFoundError(f"{self._folder} has neither {single.name} nor {index.name}")
 
@@ -175,19 +178,22 @@ class TensorFilesWriter:
         self._raw.truncate()
 
 
-def read_json(path: pathlib.Path) -> Any:
-    """The content of a JSON file.
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a JSON file.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no JSON.
+      ValueError: it is no JSON, or no object.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON file: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}: a JSON object is allowed")
+    return content
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
