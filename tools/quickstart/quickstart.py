@@ -28,11 +28,7 @@ from tools.quickstart.pipeline import Pipeline
 _MODEL = flags.DEFINE_string(
     "model", None, "SmolLM2-135M-Instruct as a GGUF file; `bazel run` sets it.", required=True
 )
-_PROMPT = flags.DEFINE_string(
-    "prompt",
-    "Write a Python function that adds two numbers, and one that multiplies them.",
-    "The message to answer.",
-)
+_PROMPT = flags.DEFINE_string("prompt", "Write the numbers from 1 to 20.", "The message to answer.")
 _TOKENS = flags.DEFINE_integer("tokens", 32, "New tokens at most.", lower_bound=1)
 _METHOD = flags.DEFINE_enum("method", "awq", ["awq", "search", "rtn"], "How to quantize.")
 _DEVICE = flags.DEFINE_enum("device", "auto", ["auto", "cuda", "emulator"], "Where to run.")
