@@ -64,7 +64,7 @@ class BackendFlags:
 
         Args:
           folder: a quantized model folder.
-          capacity: tokens that a row may have.
+          capacity: tokens that a row may have; no more than the model has positions for.
           speculative: whether draft trees will come.
 
         Returns:
@@ -73,6 +73,7 @@ class BackendFlags:
         model = QuantizedModel(folder)
         if self._engine.value is not None:
             return _open_engine(model, self._engine.value)
+        capacity = min(capacity, model.config.max_positions)
         trees = self._tree_tokens.value if speculative else 0
         limits = Limits(
             capacity,

@@ -192,6 +192,16 @@ def test_calibration_needs_a_tokenizer(
     assert not (tmp_path / "folder").exists()
 
 
+def test_calibration_on_no_text_names_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, checkpoint: pathlib.Path
+) -> None:
+    texts = tmp_path / "texts.bin"
+    texts.write_bytes(b"abc\xff")
+    words = ("quantize", checkpoint, tmp_path / "folder", f"--calibration={texts}")
+    message = f"edge-llm-plugins: {texts} is no text in UTF-8: invalid start byte at 3\n"
+    assert run(capsys, *words) == (1, "", message)
+
+
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     """A quantized model whose tokens are the words w0 to w92, and three of chats."""
@@ -250,6 +260,16 @@ def test_guesses_make_fewer_steps(capsys: pytest.CaptureFixture[str], folder: pa
         return int(output.split(" decode steps")[0].split()[-1])
 
     assert steps("--speculative") < steps() == 29
+
+
+def test_a_run_ends_where_the_model_has_no_more_positions(
+    capsys: pytest.CaptureFixture[str], folder: pathlib.Path
+) -> None:
+    words = ["--prompt=w1 w2 w3 w4", "--tokens=1000", "--device=reference", "--format=plain"]
+    code, output, errors = run(capsys, "run", folder, *words)
+    assert code == 0, errors
+    positions = tiny_models.CONFIGS["llama"].max_positions
+    assert generated(output)[1].startswith(f"{positions - 4 + 1} tokens in ")
 
 
 def test_runs_draw_by_seed(capsys: pytest.CaptureFixture[str], folder: pathlib.Path) -> None:

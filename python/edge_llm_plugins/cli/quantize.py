@@ -34,11 +34,17 @@ def run(checkpoint_path: str, folder: str) -> None:
     checkpoint = open_checkpoint(checkpoint_path)
     sequences = None
     if _CALIBRATION.value is not None:
-        text = pathlib.Path(_CALIBRATION.value).read_text(encoding="utf-8")
-        sequences = calibration.tokenize(checkpoint, text)
+        sequences = calibration.tokenize(checkpoint, _read_text(_CALIBRATION.value))
     report = pipeline.quantize(checkpoint, folder, _METHOD.value, sequences)
     print(pipeline.format_report(report))
     print(f"wrote {folder}")
+
+
+def _read_text(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error.reason} at {error.start}") from None
 
 
 COMMAND = Command(

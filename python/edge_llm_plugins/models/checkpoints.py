@@ -89,6 +89,11 @@ class SafetensorsCheckpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._folder = pathlib.Path(path)
         config = read_json(self._folder / "config.json")
+        if "model_type" not in config:
+            raise ValueError(
+                f"{self._folder / 'config.json'} has no model_type: the folder of a checkpoint is "
+                "needed, not that of a quantized model"
+            )
         self.config = ModelConfig.from_hf(config)
         self._files = TensorFiles(self._folder)
         self._layout: packed_linears.Layout | None = None

@@ -109,6 +109,12 @@ def test_an_index_that_is_none_is_refused(
         open_checkpoint(tmp_path).names()
 
 
+def test_a_quantized_model_is_no_checkpoint(tmp_path: pathlib.Path) -> None:
+    tiny_models.quantized_folder(tiny_models.CONFIGS["llama"], tmp_path / "model")
+    with pytest.raises(ValueError, match="has no model_type: the folder of a checkpoint is needed"):
+        open_checkpoint(tmp_path / "model")
+
+
 def test_other_dtypes_are_refused_by_name(tmp_path: pathlib.Path) -> None:
     write_folder(tmp_path, weights(LLAMA) | {UP: np.zeros((192, 64), np.int8)}, LLAMA)
     with pytest.raises(ValueError, match=rf"{UP} has dtype int8: F32, F16 or BF16 is served"):
