@@ -20,6 +20,7 @@ from edge_llm_plugins.engines.versions import EngineError
 from edge_llm_plugins.models.limits import GENERATION, PREFILL, Shape
 from edge_llm_plugins.models.steps import AttentionStep
 from edge_llm_plugins.models.transformer import check_token_ids
+from edge_llm_plugins.runtime import kv_caches
 from edge_llm_plugins.runtime.backends import check_step
 
 _ROPE = "rope_cos_sin"
@@ -78,7 +79,7 @@ class EngineBackend:
             if weights_budget is None:
                 weights_budget = self._engine.get_weight_streaming_automatic_budget()
             self._engine.weight_streaming_budget_v2 = weights_budget
-        self._caches = [self._empty_cache(layer) for layer in range(self.config.num_layers)]
+        self._caches = kv_caches.empty_kv_caches(self.device, self.config, self.limits)
         self._tensors = self._allocate()
         self._check_tensors()
         self._contexts = {
@@ -112,10 +113,7 @@ class EngineBackend:
 
     def move_slots(self, row: int, sources: Sequence[int], destination: int) -> None:
         """As `Backend.move_slots` says."""
-        for cache in self._caches:
-            slots = cache.entry(row)  # [2, Hkv, Cap, D]
-            for i, source in enumerate(sources):
-                slots.copy_along(2, source, destination + i)
+        kv_caches.move_slots(self._caches, row, sources, destination)
 
     def _load(self, engine_path: pathlib.Path) -> Any:
         engine = self._runtime.deserialize_cuda_engine(engine_path.read_bytes())
@@ -132,13 +130,6 @@ class EngineBackend:
         parser = self._trt.OnnxParserRefitter(refitter, self._logger)
         refitted = parser.refit_from_file(str(onnx_path)) and refitter.refit_cuda_engine()
         _demand(self._logger, refitted, f"the weights of {onnx_path}")
-
-    def _empty_cache(self, layer: int) -> host.DeviceTensor:
-        config, limits = self.config, self.limits
-        shape = (limits.batch, 2, config.num_kv_heads, limits.capacity, config.head_size)
-        cache = self.device.empty(np.float16, shape, f"kv_cache_{layer}")
-        cache.fill(0)
-        return cache
 
     def _allocate(self) -> dict[str, host.DeviceTensor]:
         """Memory for every tensor of the engine, of its largest shape, by the tensors' names."""

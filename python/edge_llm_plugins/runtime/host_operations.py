@@ -12,6 +12,7 @@ from edge_llm_plugins.models.folder import QuantizedModel
 from edge_llm_plugins.models.limits import Limits
 from edge_llm_plugins.models.steps import AttentionStep
 from edge_llm_plugins.models.transformer import NumpyOperations, QuantizedWeights
+from edge_llm_plugins.runtime import kv_caches
 
 
 class HostOperations(NumpyOperations):
@@ -55,7 +56,7 @@ class HostOperations(NumpyOperations):
                 device.tensor(scales, f"{prefix}.scales"),
             ]
         self._rope_cos_sin = device.tensor(self.config.rope_cos_sin(limits.capacity), "rope")
-        self._kv_caches = [self._empty_cache(layer) for layer in range(self.config.num_layers)]
+        self._kv_caches = kv_caches.empty_kv_caches(device, self.config, limits)
         self._latest_step: tuple[AttentionStep, int] | None = None
         self._latest_inputs: list[host.DeviceTensor] = []
 
@@ -83,10 +84,7 @@ class HostOperations(NumpyOperations):
 
     def move_slots(self, row: int, sources: Sequence[int], destination: int) -> None:
         """As `Backend.move_slots` says."""
-        for cache in self._kv_caches:
-            slots = cache.entry(row)  # [2, Hkv, Cap, D]
-            for i, source in enumerate(sources):
-                slots.copy_along(2, source, destination + i)
+        kv_caches.move_slots(self._kv_caches, row, sources, destination)
 
     # Engines, of which each has one context.
 
@@ -145,13 +143,6 @@ class HostOperations(NumpyOperations):
         return self._loaded[-1].create_context()
 
     # Device memory.
-
-    def _empty_cache(self, layer: int) -> host.DeviceTensor:
-        config, limits = self.config, self._limits
-        shape = (limits.batch, 2, config.num_kv_heads, limits.capacity, config.head_size)
-        cache = self._device.empty(np.float16, shape, f"kv_cache_{layer}")
-        cache.fill(0)
-        return cache
 
     def _step_inputs(self, step: AttentionStep, seq_len: int) -> list[host.DeviceTensor]:
         """Copied once for all layers of a step."""
