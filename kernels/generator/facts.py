@@ -27,12 +27,12 @@ class Sm:
 
 
 # What the driver keeps of the shared memory for each resident CTA.
-_RESERVED_SHARED_BYTES = 1024
+RESERVED_SHARED_BYTES = 1024
 
 
-def resident_ctas(ctas_per_sm: int, shared_bytes: int, sm: Sm) -> int:
+def resident_ctas(ctas_per_sm: int, shared_bytes: int, shared_per_sm: int) -> int:
     """CTAs of one multiprocessor, where the registers allow ctas_per_sm of them."""
-    return min(ctas_per_sm, sm.shared_per_sm // (shared_bytes + _RESERVED_SHARED_BYTES))
+    return min(ctas_per_sm, shared_per_sm // (shared_bytes + RESERVED_SHARED_BYTES))
 
 
 def require(condition: bool, name: str, reason: str) -> None:

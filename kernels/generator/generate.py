@@ -23,12 +23,16 @@ _MANIFEST = flags.DEFINE_string("manifest", None, "The manifest to write.")
 _CPP_TABLES = flags.DEFINE_string("cpp_tables", None, "The C++ header to write.")
 
 
+def _resident_ctas(variant: Variant, sm: Sm) -> int:
+    return resident_ctas(variant.ctas_per_sm, variant.shared_bytes, sm.shared_per_sm)
+
+
 def _launch_bounds(variant: Variant, sms: tuple[Sm, ...]) -> str:
     """Threads, and CTAs per SM: where shared memory holds fewer, each may have more registers."""
     bounds = str(variant.ctas_per_sm)
     fewer: dict[int, list[str]] = {}
     for sm in sms:
-        ctas = resident_ctas(variant.ctas_per_sm, variant.shared_bytes, sm)
+        ctas = _resident_ctas(variant, sm)
         if variant.misfit(sm) is None and ctas < variant.ctas_per_sm:
             fewer.setdefault(ctas, []).append(f"KERNEL_SM == {sm.name}")
     for ctas, conditions in sorted(fewer.items()):
@@ -78,7 +82,7 @@ def manifest(tables: Tables) -> dict[str, Any]:
             row = {"id": f"{variant.name}_sm{sm.name}", "variant": variant.name, "sm": sm.name}
             reason = variant.misfit(sm)
             if reason is None:
-                ctas = resident_ctas(variant.ctas_per_sm, variant.shared_bytes, sm)
+                ctas = _resident_ctas(variant, sm)
                 images.append({**row, "ctas_per_sm": ctas})
             else:
                 excluded.append({**row, "reason": reason})

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# What the driver keeps of the shared memory for each resident CTA.
-_RESERVED_SHARED_BYTES = 1024
+from kernels.generator.facts import RESERVED_SHARED_BYTES, resident_ctas
 
 
 def ctas_per_sm(variant: Mapping[str, Any], sm: Mapping[str, Any]) -> int:
@@ -16,8 +15,7 @@ def ctas_per_sm(variant: Mapping[str, Any], sm: Mapping[str, Any]) -> int:
       variant: its row of the manifest.
       sm: the row of the SM in the manifest.
     """
-    by_shared = sm["shared_per_sm"] // (variant["shared_bytes"] + _RESERVED_SHARED_BYTES)
-    return min(variant["ctas_per_sm"], by_shared)
+    return resident_ctas(variant["ctas_per_sm"], variant["shared_bytes"], sm["shared_per_sm"])
 
 
 def spread_shared_bytes(
@@ -32,5 +30,5 @@ def spread_shared_bytes(
       sm_count: multiprocessors of the GPU.
     """
     share = -(-ctas // sm_count)
-    spread = sm["shared_per_sm"] // share - _RESERVED_SHARED_BYTES
+    spread = sm["shared_per_sm"] // share - RESERVED_SHARED_BYTES
     return max(variant["shared_bytes"], min(spread, sm["shared_per_block"]))
