@@ -75,13 +75,13 @@ std::vector<uint8_t> fragments(int depth, uint16_t (*encode)(float), bool half_a
   return in;
 }
 
-void check_mma(const std::string& types, int depth, uint16_t (*encode)(float),
-               bool half_accumulator) {
+// A kernel with one mma, on 12 words of factors and addends for each lane, as fragments() has them.
+std::string mma_kernel(const std::string& types, int depth, bool half_accumulator) {
   const std::string a = depth == 16 ? "{%r0, %r1, %r2, %r3}" : "{%r0, %r1}";
   const std::string b = depth == 16 ? "{%r4, %r5}" : "{%r4}";
   const std::string c = half_accumulator ? "{%r6, %r7}" : "{%r6, %r7, %r8, %r9}";
   const std::string d = half_accumulator ? "{%r10, %r11}" : "{%r10, %r11, %r12, %r13}";
-  const std::string body = R"(
+  return wrap_body(R"(
 mov.u32 %r60, %laneid;
 mad.wide.u32 %in, %r60, 48, %in;
 mad.wide.u32 %out, %r60, 16, %out;
@@ -89,10 +89,15 @@ ld.global.v4.u32 {%r0, %r1, %r2, %r3}, [%in];
 ld.global.v4.u32 {%r4, %r5, %r6, %r7}, [%in+16];
 ld.global.v2.u32 {%r8, %r9}, [%in+32];
 mov.u32 %r12, 0; mov.u32 %r13, 0;
-mma.sync.aligned.m16n8k)" + std::to_string(depth) +
-                           ".row.col." + types + " " + d + ", " + a + ", " + b + ", " + c +
-                           ";\nst.global.v4.u32 [%out], {%r10, %r11, %r12, %r13};";
-  const auto run = run_text(wrap_body(body), 512, fragments(depth, encode, half_accumulator));
+mma.sync.aligned.m16n8k)" +
+                   std::to_string(depth) + ".row.col." + types + " " + d + ", " + a + ", " + b +
+                   ", " + c + ";\nst.global.v4.u32 [%out], {%r10, %r11, %r12, %r13};");
+}
+
+void check_mma(const std::string& types, int depth, uint16_t (*encode)(float),
+               bool half_accumulator) {
+  const auto run = run_text(mma_kernel(types, depth, half_accumulator), 512,
+                            fragments(depth, encode, half_accumulator));
   EXPECT_EQ(run.faults(), "");
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
@@ -201,20 +206,7 @@ void check_sums(const Matrices& matrices, int depth, const char* what) {
       put(in, lane * 12 + 6 + i, matrices.c[group + 8 * (i / 2)][pair + i % 2]);
     }
   }
-  const std::string factors =
-      depth == 16 ? "{%r0, %r1, %r2, %r3}, {%r4, %r5}" : "{%r0, %r1}, {%r4}";
-  const std::string body = R"(
-mov.u32 %r60, %laneid;
-mad.wide.u32 %in, %r60, 48, %in;
-mad.wide.u32 %out, %r60, 16, %out;
-ld.global.v4.u32 {%r0, %r1, %r2, %r3}, [%in];
-ld.global.v4.u32 {%r4, %r5, %r6, %r7}, [%in+16];
-ld.global.v2.u32 {%r8, %r9}, [%in+32];
-mma.sync.aligned.m16n8k)" + std::to_string(depth) +
-                           ".row.col.f32.f16.f16.f32 {%r10, %r11, %r12, %r13}, " + factors +
-                           ", {%r6, %r7, %r8, %r9};\n"
-                           "st.global.v4.u32 [%out], {%r10, %r11, %r12, %r13};";
-  const auto run = run_text(wrap_body(body), 512, in);
+  const auto run = run_text(mma_kernel("f32.f16.f16.f32", depth, false), 512, in);
   EXPECT_EQ(run.faults(), "");
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
