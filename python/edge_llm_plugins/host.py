@@ -112,6 +112,11 @@ class Device:
         return self.cuda.sm
 
     @property
+    def emulated_sm(self) -> int | None:
+        """Its SM where it is emulated, as `sm` of `open_device` and `ops` names this device."""
+        return self.sm if self.kind == "emulator" else None
+
+    @property
     def sm_count(self) -> int:
         return self.cuda.sm_count
 

@@ -72,7 +72,7 @@ def problems(device: host.Device) -> tuple[list[Problem], list[str]]:
 
     Returns:
       The problems.
-      The kernels that no problem reaches on this device, in any order of its plans.
+      The kernels that no problem reaches: this device's plans choose others.
     """
     chosen: list[Problem] = [*_EDGES, *_EVERY_MODE]
     missing = set(kernels_of(device.sm))

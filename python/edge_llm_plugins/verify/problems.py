@@ -69,7 +69,12 @@ class Int4Gemm(Problem):
         groups = -(-self.k // quantization.GROUP_SIZE)
         scales = rng.uniform(0.01, 0.1, (groups, self.n)).astype(np.float16)
         y = ops.int4_groupwise_gemm(
-            x, packed, scales, device=device.kind, sm=_sm(device), plugin_version=plugin_version
+            x,
+            packed,
+            scales,
+            device=device.kind,
+            sm=device.emulated_sm,
+            plugin_version=plugin_version,
         )
         expected = np.concatenate(
             [
@@ -141,7 +146,7 @@ class Attention(Problem):
         output = ops.attention(
             **{**arguments, "kv_cache": cache},
             device=device.kind,
-            sm=_sm(device),
+            sm=device.emulated_sm,
             plugin_version=plugin_version,
         )
         reference.assert_cache_close(cache, expected_cache, self.head_size)
@@ -196,7 +201,3 @@ class Attention(Problem):
 
 # In the order of the library's numbers.
 MODES = ("prefill", "chunk", "decode", "tree")
-
-
-def _sm(device: host.Device) -> int | None:
-    return device.sm if device.kind == "emulator" else None
