@@ -64,20 +64,24 @@ def _agreement(name: str, one: Text, other: Text, judge: Backend) -> Result:
 
 def perplexity_loss(pipeline: Pipeline, method: str) -> Result:
     """Of the model in INT4, on the passage."""
-    shipped, ours = perplexities(pipeline)
+    shipped, ours = shipped_perplexity(pipeline), quantized_perplexity(pipeline)
     loss = f"+{100 * (ours / shipped - 1):.0f} %"
     text = f"{shipped:.2f} as shipped, {ours:.2f} in INT4 by {method}: {loss}"
     return Result("perplexity", text, ours <= _MOST_PERPLEXITY * shipped)
 
 
-def perplexities(pipeline: Pipeline) -> tuple[float, float]:
-    """Of the model as shipped, with weights in FP16, and of ours, on the passage."""
+def shipped_perplexity(pipeline: Pipeline) -> float:
+    """Of the model as shipped, with weights in FP16, on the passage."""
+    return _perplexity(_HalfPrecision(pipeline.checkpoint), pipeline)
+
+
+def quantized_perplexity(pipeline: Pipeline) -> float:
+    """Of the quantized model, on the passage."""
+    return _perplexity(QuantizedWeights(pipeline.model), pipeline)
+
+
+def _perplexity(weights: Weights, pipeline: Pipeline) -> float:
     tokens = pipeline.tokenizer.encode(_PASSAGE.read_text(encoding="utf-8"))
-    shipped = _perplexity(_HalfPrecision(pipeline.checkpoint), tokens)
-    return shipped, _perplexity(QuantizedWeights(pipeline.model), tokens)
-
-
-def _perplexity(weights: Weights, tokens: list[int]) -> float:
     return perplexity(Transformer(ReferenceOperations(weights, len(tokens))), tokens)
 
 

@@ -33,7 +33,7 @@ class Text:
         max_tokens: int,
         decoder: Decoder | None = None,
     ) -> None:
-        self.prompt, self.max_tokens = prompt, max_tokens
+        self.prompt = prompt
         self.stop_tokens = (*backend.config.eos_token_ids, *tokenizer.stop_tokens)
         self.tokens: list[int] = []
         self._generation = Generation(
@@ -94,7 +94,7 @@ class Pipeline:
             self.model,
             self.limits,
             device=self._device.kind,
-            sm=self._device.sm if self._device.kind == "emulator" else None,
+            sm=self._device.emulated_sm,
             plugin_version=self._plugin_version,
             # The one place with the checks off: kernels were tested with all of them.
             emulator_checks="none",
