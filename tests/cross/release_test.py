@@ -70,6 +70,13 @@ def expected() -> Expected:
 
 
 @pytest.fixture(scope="module")
+def images(expected: Expected) -> set[str]:
+    """The kernels, each for an SM, that the platform must have."""
+    rows = json.loads(pathlib.Path("kernels/manifest.json").read_text())["images"]
+    return {row["id"] for row in rows if int(row["sm"]) in expected.sms}
+
+
+@pytest.fixture(scope="module")
 def archive() -> dict[str, bytes]:
     """The files of the archive, without the one folder that holds them."""
     path = pathlib.Path(os.environ["TEST_SRCDIR"]) / os.environ["ARCHIVE"]
@@ -135,12 +142,10 @@ def test_cubins_are_of_the_platforms_sms_and_cuda(
 
 
 def test_every_variant_of_the_manifest_has_its_cubin(
-    cubins: list[ELFFile], expected: Expected
+    cubins: list[ELFFile], images: set[str]
 ) -> None:
-    manifest = json.loads(pathlib.Path("kernels/manifest.json").read_text())
-    wanted = {row["id"] for row in manifest["images"] if int(row["sm"]) in expected.sms}
-    assert wanted
-    assert set().union(*map(kernels_of, cubins)) == wanted
+    assert images
+    assert set().union(*map(kernels_of, cubins)) == images
 
 
 def test_ptx_is_of_the_newest_sm_and_the_platforms_cuda(library: bytes, expected: Expected) -> None:
@@ -161,14 +166,12 @@ def test_manifest_of_the_archive_tells_the_same(
 
 
 def test_manifest_names_compilers_and_kernels(
-    archive: dict[str, bytes], expected: Expected
+    archive: dict[str, bytes], expected: Expected, images: set[str]
 ) -> None:
     manifest = json.loads(archive["manifest.json"])
     assert manifest["compilers"].keys() == {"zig", "nvrtc"}
     assert manifest["compilers"]["nvrtc"].startswith(f"{expected.cuda}.")
-    rows = json.loads(pathlib.Path("kernels/manifest.json").read_text())["images"]
-    wanted = {row["id"] for row in rows if int(row["sm"]) in expected.sms}
-    assert {f"{name}_sm{sm}" for name, sms in manifest["kernels"].items() for sm in sms} == wanted
+    assert {f"{name}_sm{sm}" for name, sms in manifest["kernels"].items() for sm in sms} == images
     for name, facts in manifest["files"].items():
         assert facts["bytes"] == len(archive[name])
         assert facts["sha256"] == hashlib.sha256(archive[name]).hexdigest()
