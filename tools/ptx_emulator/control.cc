@@ -107,6 +107,29 @@ PTX_EMULATOR_EXPORT const char* ptx_emulator_take_stats(void) {
   return text.c_str();
 }
 
+PTX_EMULATOR_EXPORT void ptx_emulator_fail_calls(uint64_t skip, uint64_t count, int result) {
+  Driver::instance().planned_failures.plan(skip, count, static_cast<CUresult>(result));
+}
+
+PTX_EMULATOR_EXPORT uint64_t ptx_emulator_calls(void) {
+  return Driver::instance().planned_failures.calls();
+}
+
+PTX_EMULATOR_EXPORT const char* ptx_emulator_held(void) {
+  thread_local std::string text;
+  Driver& driver = Driver::instance();
+  const std::lock_guard<std::mutex> lock(driver.mutex);
+  const auto member = [](const char* name, size_t count) {
+    return "\"" + std::string(name) + "\": " + std::to_string(count);
+  };
+  text = "{" + member("allocations", driver.memory.count()) + ", " +
+         member("contexts", driver.context_references()) + ", " +
+         member("events", driver.events.size()) + ", " +
+         member("libraries", driver.libraries.size()) + ", " +
+         member("streams", driver.streams.size()) + "}";
+  return text.c_str();
+}
+
 PTX_EMULATOR_EXPORT const char* ptx_emulator_last_error(void) { return last_error().c_str(); }
 
 }  // extern "C"

@@ -34,6 +34,8 @@ constexpr ErrorName kErrors[] = {
     {CUDA_SUCCESS, "CUDA_SUCCESS", "no error"},
     {CUDA_ERROR_INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
     {CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {CUDA_ERROR_DEVICE_UNAVAILABLE, "CUDA_ERROR_DEVICE_UNAVAILABLE",
+     "CUDA-capable device(s) is/are busy or unavailable"},
     {CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
     {CUDA_ERROR_INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
     {CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
@@ -101,17 +103,21 @@ double now_ms() {
 extern "C" {
 
 PTX_EMULATOR_EXPORT CUresult cuInit(unsigned flags) {
-  if (!cpu_is_new_enough()) {
-    return fail(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH,
-                "the emulator needs a CPU with AVX2, FMA and F16C (x86-64-v3)");
-  }
-  return flags == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  return guarded([&] {
+    if (!cpu_is_new_enough()) {
+      return fail(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH,
+                  "the emulator needs a CPU with AVX2, FMA and F16C (x86-64-v3)");
+    }
+    return flags == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuDriverGetVersion(int* version) {
-  if (version == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *version = kDriverVersion;
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    if (version == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    *version = kDriverVersion;
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuGetErrorName(CUresult result, const char** name) {
@@ -129,99 +135,109 @@ PTX_EMULATOR_EXPORT CUresult cuGetErrorString(CUresult result, const char** text
 }
 
 PTX_EMULATOR_EXPORT CUresult cuDeviceGetCount(int* count) {
-  if (count == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *count = static_cast<int>(devices().size());
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    if (count == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    *count = static_cast<int>(devices().size());
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuDeviceGet(CUdevice* device, int ordinal) {
-  if (device == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (!valid_device(ordinal)) return CUDA_ERROR_INVALID_DEVICE;
-  *device = ordinal;
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    if (device == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (!valid_device(ordinal)) return CUDA_ERROR_INVALID_DEVICE;
+    *device = ordinal;
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuDeviceGetName(char* name, int size, CUdevice device) {
-  if (name == nullptr || size <= 0) return CUDA_ERROR_INVALID_VALUE;
-  if (!valid_device(device)) return CUDA_ERROR_INVALID_DEVICE;
-  const std::string text = std::string(devices()[device].gpu) + " (emulated)";
-  std::strncpy(name, text.c_str(), static_cast<size_t>(size) - 1);
-  name[size - 1] = '\0';
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    if (name == nullptr || size <= 0) return CUDA_ERROR_INVALID_VALUE;
+    if (!valid_device(device)) return CUDA_ERROR_INVALID_DEVICE;
+    const std::string text = std::string(devices()[device].gpu) + " (emulated)";
+    std::strncpy(name, text.c_str(), static_cast<size_t>(size) - 1);
+    name[size - 1] = '\0';
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuDeviceTotalMem(size_t* bytes, CUdevice device) {
-  if (bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (!valid_device(device)) return CUDA_ERROR_INVALID_DEVICE;
-  *bytes = kDeviceMemory;
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    if (bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (!valid_device(device)) return CUDA_ERROR_INVALID_DEVICE;
+    *bytes = kDeviceMemory;
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute,
                                                   CUdevice device) {
-  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (!valid_device(device)) return CUDA_ERROR_INVALID_DEVICE;
-  const DeviceFacts& facts = devices()[device];
-  switch (attribute) {
-    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
-      *value = facts.sm / 10;
-      break;
-    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
-      *value = facts.sm % 10;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-      *value = facts.sm_count;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
-      *value = ptx_emulator::kDefaultSharedLimit;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
-      *value = facts.shared_per_block;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
-      *value = facts.shared_per_sm;
-      break;
-    case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK:
-      *value = facts.shared_per_sm - facts.shared_per_block;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR:
-      *value = facts.threads_per_sm;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
-    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X:
-    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y:
-      *value = ptx_emulator::kMaxThreads;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z:
-      *value = ptx_emulator::kMaxBlockZ;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X:
-      *value = ptx_emulator::kMaxGridX;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y:
-    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z:
-      *value = ptx_emulator::kMaxGridYZ;
-      break;
-    case CU_DEVICE_ATTRIBUTE_WARP_SIZE:
-      *value = ptx_emulator::kLanes;
-      break;
-    case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
-    case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR:
-      *value = 65536;
-      break;
-    case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
-      *value = 1;
-      break;
-    case CU_DEVICE_ATTRIBUTE_INTEGRATED:
-    case CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY:
-    case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH:
-      *value = 0;
-      break;
-    default:
-      return fail(CUDA_ERROR_INVALID_VALUE, "the emulator does not know device attribute " +
-                                                std::to_string(static_cast<int>(attribute)));
-  }
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (!valid_device(device)) return CUDA_ERROR_INVALID_DEVICE;
+    const DeviceFacts& facts = devices()[device];
+    switch (attribute) {
+      case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
+        *value = facts.sm / 10;
+        break;
+      case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
+        *value = facts.sm % 10;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
+        *value = facts.sm_count;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
+        *value = ptx_emulator::kDefaultSharedLimit;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
+        *value = facts.shared_per_block;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
+        *value = facts.shared_per_sm;
+        break;
+      case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK:
+        *value = facts.shared_per_sm - facts.shared_per_block;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR:
+        *value = facts.threads_per_sm;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+      case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X:
+      case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y:
+        *value = ptx_emulator::kMaxThreads;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z:
+        *value = ptx_emulator::kMaxBlockZ;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X:
+        *value = ptx_emulator::kMaxGridX;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y:
+      case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z:
+        *value = ptx_emulator::kMaxGridYZ;
+        break;
+      case CU_DEVICE_ATTRIBUTE_WARP_SIZE:
+        *value = ptx_emulator::kLanes;
+        break;
+      case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
+      case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR:
+        *value = 65536;
+        break;
+      case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
+        *value = 1;
+        break;
+      case CU_DEVICE_ATTRIBUTE_INTEGRATED:
+      case CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY:
+      case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH:
+        *value = 0;
+        break;
+      default:
+        return fail(CUDA_ERROR_INVALID_VALUE, "the emulator does not know device attribute " +
+                                                  std::to_string(static_cast<int>(attribute)));
+    }
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
@@ -291,11 +307,13 @@ PTX_EMULATOR_EXPORT CUresult cuCtxPushCurrent(CUcontext handle) {
 }
 
 PTX_EMULATOR_EXPORT CUresult cuCtxPopCurrent(CUcontext* context) {
-  std::vector<Context*>& stack = context_stack();
-  if (stack.empty()) return fail(CUDA_ERROR_INVALID_CONTEXT, "no context is current");
-  if (context != nullptr) *context = reinterpret_cast<CUcontext>(stack.back());
-  stack.pop_back();
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    std::vector<Context*>& stack = context_stack();
+    if (stack.empty()) return fail(CUDA_ERROR_INVALID_CONTEXT, "no context is current");
+    if (context != nullptr) *context = reinterpret_cast<CUcontext>(stack.back());
+    stack.pop_back();
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuCtxSetCurrent(CUcontext handle) {
@@ -314,10 +332,12 @@ PTX_EMULATOR_EXPORT CUresult cuCtxSetCurrent(CUcontext handle) {
 }
 
 PTX_EMULATOR_EXPORT CUresult cuCtxGetCurrent(CUcontext* context) {
-  if (context == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const std::vector<Context*>& stack = context_stack();
-  *context = stack.empty() ? nullptr : reinterpret_cast<CUcontext>(stack.back());
-  return CUDA_SUCCESS;
+  return guarded([&] {
+    if (context == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    const std::vector<Context*>& stack = context_stack();
+    *context = stack.empty() ? nullptr : reinterpret_cast<CUcontext>(stack.back());
+    return CUDA_SUCCESS;
+  });
 }
 
 PTX_EMULATOR_EXPORT CUresult cuCtxGetDevice(CUdevice* device) {

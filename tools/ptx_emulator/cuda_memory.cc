@@ -119,8 +119,8 @@ CUresult fill(CUdeviceptr destination, Value value, size_t count) {
 
 template <class Operation>
 CUresult in_stream(CUstream stream, Operation&& operation) {
-  const CUresult result = guarded([&] { return ptx_emulator::require_stream(stream); });
-  return result == CUDA_SUCCESS ? operation() : result;
+  if (const CUresult result = ptx_emulator::require_stream(stream)) return result;
+  return operation();
 }
 
 }  // namespace

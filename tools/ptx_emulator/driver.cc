@@ -40,6 +40,33 @@ bool Driver::is_live(const Context* context) {
   return contexts.count(const_cast<Context*>(context)) != 0;
 }
 
+size_t Driver::context_references() const {
+  size_t references = contexts.size();
+  for (const std::unique_ptr<Context>& primary : primary_contexts) {
+    references += static_cast<size_t>(primary->references);
+  }
+  return references;
+}
+
+void PlannedFailures::plan(uint64_t skip, uint64_t count, CUresult result) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  calls_ = 0;
+  skip_ = skip;
+  count_ = count;
+  result_ = result;
+}
+
+CUresult PlannedFailures::next() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const uint64_t index = calls_++;
+  return index >= skip_ && index - skip_ < count_ ? result_ : CUDA_SUCCESS;
+}
+
+uint64_t PlannedFailures::calls() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return calls_;
+}
+
 std::vector<Context*>& context_stack() {
   thread_local std::vector<Context*> stack;
   return stack;

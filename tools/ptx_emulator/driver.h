@@ -55,12 +55,31 @@ struct Settings {
   std::atomic<uint64_t> instruction_limit{0};
 };
 
+// Calls that a test wants to fail; thread-safe.
+class PlannedFailures {
+ public:
+  // After `skip` further calls, `count` calls give `result`.
+  void plan(uint64_t skip, uint64_t count, CUresult result);
+  // Counts a call; what it must fail with, or CUDA_SUCCESS.
+  CUresult next();
+  // Calls since plan().
+  uint64_t calls();
+
+ private:
+  std::mutex mutex_;
+  uint64_t calls_ = 0;
+  uint64_t skip_ = 0;
+  uint64_t count_ = 0;
+  CUresult result_ = CUDA_SUCCESS;
+};
+
 class Driver {
  public:
   static Driver& instance();
 
   DeviceMemory memory;
   Settings settings;
+  PlannedFailures planned_failures;
   std::mutex mutex;                                        // guards everything below
   std::vector<std::unique_ptr<Context>> primary_contexts;  // by device
   std::map<Context*, std::unique_ptr<Context>> contexts;
@@ -74,6 +93,8 @@ class Driver {
   OpcodeTable opcodes;
 
   bool is_live(const Context* context);  // needs the mutex
+  // References to contexts; the caller holds the mutex.
+  size_t context_references() const;
 
  private:
   Driver();
@@ -101,10 +122,14 @@ bool parse_checks(const std::string& list, uint32_t* checks);
 std::string& last_error();
 CUresult fail(CUresult result, const std::string& message);
 
-// Runs `body`, turning exceptions into error codes.
+// What an entry point runs its body under, once: counts the call, fails it where that was asked
+// for (ptx_emulator_fail_calls), and turns exceptions into error codes.
 template <class Body>
 CUresult guarded(Body&& body) {
   try {
+    if (const CUresult planned = Driver::instance().planned_failures.next()) {
+      return fail(planned, "ptx_emulator_fail_calls asked for this failure");
+    }
     return body();
   } catch (const std::bad_alloc&) {
     return fail(CUDA_ERROR_OUT_OF_MEMORY, "the host has no memory left");

@@ -1,5 +1,6 @@
 #include "tools/ptx_emulator/memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -79,16 +80,13 @@ bool DeviceMemory::rename(uint64_t address, std::string name) {
   return true;
 }
 
-uint64_t DeviceMemory::used(int device) {
+size_t DeviceMemory::count() {
   const auto lock = lock_shared();
-  uint64_t bytes = 0;
+  size_t count = 0;
   for (const auto& chunk : chunks_) {
-    if (!chunk) continue;
-    for (const Allocation* allocation : *chunk) {
-      if (allocation != nullptr && allocation->device == device) bytes += allocation->bytes;
-    }
+    if (chunk) count += kChunkSize - std::count(chunk->begin(), chunk->end(), nullptr);
   }
-  return bytes;
+  return count;
 }
 
 Allocation* DeviceMemory::find(uint64_t address) const {

@@ -47,8 +47,8 @@ class DeviceMemory {
   uint64_t allocate(int device, uint64_t bytes, bool track_writes, std::string name);
   bool free(uint64_t address);
   bool rename(uint64_t address, std::string name);
-  // Bytes allocated on a device.
-  uint64_t used(int device);
+  // Allocations of all devices.
+  size_t count();
 
   std::shared_lock<std::shared_mutex> lock_shared() {
     return std::shared_lock<std::shared_mutex>(mutex_);

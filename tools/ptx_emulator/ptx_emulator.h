@@ -45,6 +45,19 @@ const char* ptx_emulator_take_faults(void);
  */
 const char* ptx_emulator_take_stats(void);
 
+/* After `skip` further calls of driver functions, by any thread, the next `count` give `result`, a
+ * CUresult, and do nothing. UINT64_MAX calls: a device that is lost. Replaces what was asked for
+ * before; a count of 0 ends it. cuGetErrorName and cuGetErrorString are no calls. */
+void ptx_emulator_fail_calls(uint64_t skip, uint64_t count, int result);
+
+/* Calls of driver functions since the last ptx_emulator_fail_calls, the failed ones counted. */
+uint64_t ptx_emulator_calls(void);
+
+/* What the driver keeps for its callers as one JSON object of counts: allocations (variables of
+ * libraries counted), contexts (retained primary ones by their references), events, libraries,
+ * streams. The text lives until the next call on the same thread. */
+const char* ptx_emulator_held(void);
+
 /* Why the last failed call on this thread failed, one line; never null. */
 const char* ptx_emulator_last_error(void);
 

@@ -398,3 +398,25 @@ TEST(ChecksAreParsed) {
   EXPECT_EQ(ptx_emulator_name_allocation(5, "x"), -1);
   EXPECT_EQ(ptx_emulator_set_checks("all"), 0);
 }
+
+TEST(PlannedCallsFailAndWhatIsHeldIsCounted) {
+  const Current current(0);
+  const std::string before = ptx_emulator_held();
+  CUdeviceptr memory = 0;
+  ptx_emulator_fail_calls(1, 2, CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(cuStreamSynchronize(nullptr), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemAlloc(&memory, 4), CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(cuMemAlloc(&memory, 4), CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(ptx_emulator_held(), before);
+  EXPECT_EQ(cuMemAlloc(&memory, 4), CUDA_SUCCESS);
+  EXPECT_EQ(cuMemsetD8Async(memory, 0, 4, nullptr), CUDA_SUCCESS);  // in a stream: one call
+  EXPECT_EQ(ptx_emulator_calls(), uint64_t{5});
+  EXPECT_NE(ptx_emulator_held(), before);
+  EXPECT_EQ(cuMemFree(memory), CUDA_SUCCESS);
+  EXPECT_EQ(ptx_emulator_held(), before);
+
+  ptx_emulator_fail_calls(0, UINT64_MAX, CUDA_ERROR_DEVICE_UNAVAILABLE);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(cuInit(0), CUDA_ERROR_DEVICE_UNAVAILABLE);
+  ptx_emulator_fail_calls(0, 0, CUDA_SUCCESS);
+  EXPECT_EQ(cuInit(0), CUDA_SUCCESS);
+}
