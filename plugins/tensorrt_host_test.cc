@@ -3,23 +3,18 @@
 #include <string>
 #include <vector>
 
-#include "plugins/abi/runtime.h"
 #include "plugins/testing/plugin_driver.h"
+#include "plugins/testing/tensorrt_logger.h"
 #include "tools/testing/testing.h"
 
 namespace edge_llm::testing {
 namespace {
 
 constexpr char kLibrary[] = "plugins/libedge_llm_plugins.so";
-constexpr char kFakeTensorRt[] = "plugins/testing/libfake_tensorrt.so";
-
-void set_version(int version) {
-  symbol<void (*)(int)>(kFakeTensorRt, "fake_tensorrt_set_version")(version);
-}
 
 // What a caller of this version gets from one entry point.
 std::vector<void*> creators_for(int version, const char* entry_point) {
-  set_version(version);
+  set_tensorrt_version(version);
   int32_t count = -1;
   const auto call =
       symbol<void* const* (*)(void*, int32_t*)>(kFakeTensorRt, "fake_tensorrt_creators");
@@ -34,30 +29,9 @@ std::vector<void*> creators_of_major(int major) {
   return {creators, creators + count};
 }
 
-void set_logger_finder(int version, void* finder) {
-  set_version(version);
-  symbol<void (*)(void*, void*)>(kFakeTensorRt, "fake_tensorrt_set_logger_finder")(
-      find_symbol(kLibrary, "setLoggerFinder"), finder);
-}
-
 void cause_an_error() {
   symbol<int (*)(const char*)>(kLibrary, "edge_llm_plugins_set_cuda_driver")("");
 }
-
-template <typename Abi>
-struct CollectingLogger : abi::Logger<Abi> {
-  void log(abi::Severity severity, const char* message) noexcept override {
-    messages.push_back(std::to_string(static_cast<int>(severity)) + " " + message);
-  }
-  std::vector<std::string> messages;
-};
-
-template <typename Abi>
-struct Finder : abi::LoggerFinder<Abi> {
-  explicit Finder(abi::Logger<Abi>* found) : logger(found) {}
-  abi::Logger<Abi>* findLogger() override { return logger; }
-  abi::Logger<Abi>* logger;
-};
 
 // A versioned interface is abstract without its description.
 struct VersionedLogger : CollectingLogger<abi::v11> {
@@ -72,9 +46,9 @@ template <typename Logger, typename LoggerFinder>
 void expect_the_logger_hears_of_errors(int version) {
   Logger logger;
   LoggerFinder finder(&logger);
-  set_logger_finder(version, &finder);
+  set_logger_finder(kLibrary, version, &finder);
   cause_an_error();
-  set_logger_finder(version, nullptr);
+  set_logger_finder(kLibrary, version, nullptr);
   cause_an_error();
   ASSERT_EQ(logger.messages.size(), 1u);
   EXPECT_EQ(logger.messages[0], "1 edge_llm_plugins_set_cuda_driver: the path is empty");
@@ -118,16 +92,16 @@ TEST(LoggerOfEachMajorHearsOfErrors) {
 TEST(LoggerOfAnUnknownMajorIsNeverCalled) {
   CollectingLogger<abi::v10> logger;
   Finder<abi::v10> finder(&logger);
-  set_logger_finder(10701, &finder);
+  set_logger_finder(kLibrary, 10701, &finder);
   cause_an_error();
   EXPECT_TRUE(logger.messages.empty());
 }
 
 TEST(FinderWithoutALoggerFallsBackToStderr) {
   Finder<abi::v10> finder(nullptr);
-  set_logger_finder(101601, &finder);
+  set_logger_finder(kLibrary, 101601, &finder);
   cause_an_error();
-  set_logger_finder(101601, nullptr);
+  set_logger_finder(kLibrary, 101601, nullptr);
 }
 
 }  // namespace edge_llm::testing

@@ -10,9 +10,16 @@
 namespace edge_llm {
 namespace {
 
+// Each is null until the driver gave it. A library without its kernel stays for the next try: to
+// unload it may fail too, as on a device that is lost.
+struct LoadedImage {
+  CUlibrary library = nullptr;
+  CUkernel kernel = nullptr;
+};
+
 struct LoadedImages {
   std::mutex mutex;
-  std::map<const KernelImage*, CUkernel> kernels;  // guarded by mutex
+  std::map<const KernelImage*, LoadedImage> images;  // guarded by mutex
 };
 
 // Never destroyed: another thread may launch while the process exits.
@@ -54,29 +61,34 @@ std::string sm_list(const std::vector<const KernelImage*>& images) {
   return list;
 }
 
-CUkernel load_image(const CudaDriver& driver, const KernelImage& image) {
+CUlibrary load_library(const CudaDriver& driver, const KernelImage& image, int sm) {
+  if (image.sm != sm) {
+    log(LogLevel::kInfo, concat("SM", sm, " is newer than this build: the driver compiles ",
+                                image.symbol, " from its PTX")
+                             .c_str());
+  }
   CUlibrary library = nullptr;
   check_cuda(
       driver,
       driver.cuLibraryLoadData(&library, image.data, nullptr, nullptr, 0, nullptr, nullptr, 0),
       concat("cannot load the image of ", image.symbol, " with ", driver.path));
+  return library;
+}
+
+CUkernel kernel_of(const CudaDriver& driver, CUlibrary library, const char* symbol) {
   CUkernel kernel = nullptr;
-  check_cuda(driver, driver.cuLibraryGetKernel(&kernel, library, image.symbol),
-             concat("the image of ", image.symbol, " lacks its kernel"));
+  check_cuda(driver, driver.cuLibraryGetKernel(&kernel, library, symbol),
+             concat("the image of ", symbol, " lacks its kernel"));
   return kernel;
 }
 
 CUkernel load_image_once(const CudaDriver& driver, const KernelImage& image, int sm) {
   LoadedImages& loaded = loaded_images();
   std::lock_guard<std::mutex> lock(loaded.mutex);
-  CUkernel& kernel = loaded.kernels[&image];
-  if (kernel != nullptr) return kernel;
-  if (image.sm != sm) {
-    log(LogLevel::kInfo, concat("SM", sm, " is newer than this build: the driver compiles ",
-                                image.symbol, " from its PTX")
-                             .c_str());
-  }
-  return kernel = load_image(driver, image);
+  auto& [library, kernel] = loaded.images[&image];
+  if (library == nullptr) library = load_library(driver, image, sm);
+  if (kernel == nullptr) kernel = kernel_of(driver, library, image.symbol);
+  return kernel;
 }
 
 }  // namespace

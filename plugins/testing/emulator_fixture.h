@@ -58,6 +58,11 @@ class DeviceArray {
   }
 
   void* pointer() const { return reinterpret_cast<void*>(address_); }
+  size_t size() const { return count_; }
+  void write(const std::vector<T>& values) const {
+    ASSERT_EQ(values.size(), count_);
+    if (count_ > 0) CUDA(cuMemcpyHtoD, address_, values.data(), count_ * sizeof(T));
+  }
   std::vector<T> values() const {
     std::vector<T> values(count_);
     if (count_ > 0) CUDA(cuMemcpyDtoH, values.data(), address_, count_ * sizeof(T));

@@ -1,79 +1,67 @@
-// Eight threads, each with its own stream and plugins, compute at once on the emulator's devices of
-// all SMs of the build and get what each of them gets alone.
+// Eight threads, each with plugins of its own as TensorRT's execution contexts have them, compute
+// at once on the emulator and get the bits that one thread gets alone.
 #include <cuda.h>
 
-#include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
-#include "plugins/testing/emulator_fixture.h"
-#include "plugins/testing/int4_call.h"
+#include "plugins/testing/device_calls.h"
 
 namespace edge_llm::testing {
 namespace {
 
 constexpr int kThreads = 8;
-constexpr int kN = 8, kK = 192;  // of int4_fields()
+constexpr int kStreams = 4;
+constexpr int kEngines = 2;
 
-int x_at(int row, int column) { return (row + column) % 3; }
+using Plugins = std::vector<std::unique_ptr<Plugin>>;
 
-// Computes y for rows of x on the current device with a plugin of one layout, where all weights are
-// 1, so that each channel of y is the sum of its row of x.
-void run(const Interface& layout, int rows) {
-  std::vector<uint16_t> x(rows * kK), scales(2 * kN, half_of(1)), y(rows * kN);
-  for (int i = 0; i < rows * kK; ++i) x[i] = half_of(x_at(i / kK, i % kK));
-  const std::vector<uint8_t> weights(kN / 2 * kK, 0x99);  // two of u = 9: 9 - 8 = 1
-
-  CUstream stream = nullptr;
-  CUDA(cuStreamCreate, &stream, CU_STREAM_NON_BLOCKING);
-  auto original = layout.create(int4_fields());
-  ASSERT_TRUE(original != nullptr && original->attach());
-  const auto plugin = original->clone();
-  original.reset();
-
-  const Tensors shapes = int4_tensors(1, rows);
-  const std::vector<char> workspace(plugin->workspace(shapes) + 1);
-  const DeviceArray device_x(x), device_scales(scales), device_y(y);
-  const DeviceArray device_weights(weights);
-  const DeviceArray device_workspace(workspace);
-  Pointers pointers = int4_pointers();
-  pointers.inputs = {device_x.pointer(), device_weights.pointer(), device_scales.pointer()};
-  pointers.outputs = {device_y.pointer()};
-  pointers.workspace = device_workspace.pointer();
-  pointers.stream = stream;
-  ASSERT_EQ(plugin->enqueue(shapes, pointers), 0);
-  CUDA(cuStreamSynchronize, stream);
-  y = device_y.values();
-  for (int i = 0; i < rows * kN; ++i) {
-    int sum = 0;
-    for (int column = 0; column < kK; ++column) sum += x_at(i / kN, column);
-    ASSERT_EQ(value_of(y[i]), sum);
+// The plugins of an engine that was stored and loaded. They are never attached themselves.
+Plugins engine(const Interface& layout) {
+  Plugins plugins;
+  for (const Fields& fields : fields_of_device_calls()) {
+    plugins.push_back(layout.create(fields)->stored_and_restored());
+    ASSERT_TRUE(plugins.back() != nullptr);
   }
-  CUDA(cuStreamDestroy, stream);
+  return plugins;
 }
 
-// The devices whose SM this build has kernels for.
-std::vector<int> served_devices() {
-  std::vector<int> served;
-  const int devices = use_emulator();
-  for (int device = 0; device < devices; ++device) {
-    use_device(device);
-    if (all_interfaces(kLibrary)[0].create(int4_fields())->attach()) served.push_back(device);
+// An execution context of the engine makes all calls on the current device. What each gave.
+std::vector<Bytes> run(const Plugins& engine, CUstream stream) {
+  Plugins context;
+  for (const auto& plugin : engine) {
+    context.push_back(plugin->clone());
+    ASSERT_TRUE(context.back() != nullptr && context.back()->attach());
   }
-  ASSERT_TRUE(!served.empty());
-  return served;
+  std::vector<Bytes> results;
+  for (const DeviceCall& call : device_calls()) {
+    Plugin& plugin = *context[call.plugin];
+    const CallBuffers buffers(call, plugin.workspace(call.tensors));
+    buffers.reset();
+    ASSERT_EQ(plugin.enqueue(call.tensors, buffers.pointers(stream)), 0);
+    CUDA(cuStreamSynchronize, stream);
+    results.push_back(buffers.results());
+  }
+  return results;
 }
 
-}  // namespace
+void expect_same(const std::vector<Bytes>& results, const std::vector<Bytes>& alone) {
+  ASSERT_EQ(results.size(), alone.size());
+  for (size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(device_calls()[i].name + (results[i] == alone[i] ? "" : " differs"),
+              device_calls()[i].name);
+  }
+}
 
-TEST(EightThreadsOnAllDevicesComputeAtOnce) {
-  const std::vector<int> devices = served_devices();
+// Runs body(0) to body(kThreads - 1) at once.
+template <typename Body>
+void at_once(Body body) {
   std::vector<std::thread> threads;
   for (int thread = 0; thread < kThreads; ++thread) {
-    threads.emplace_back([=] {
+    threads.emplace_back([thread, &body] {
       try {
-        use_device(devices[thread % devices.size()]);
-        for (const Interface& layout : all_interfaces(kLibrary)) run(layout, 1 + 5 * thread);
+        body(thread);
       } catch (const ::testing::TestEnded&) {
         // The failure is recorded; the other threads go on.
       } catch (const std::exception& error) {
@@ -82,6 +70,47 @@ TEST(EightThreadsOnAllDevicesComputeAtOnce) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// The blocks of each launch in its own thread, unchecked: kernels are tested elsewhere.
+std::vector<int> devices() {
+  symbol<int (*)(int)>(kEmulator, "ptx_emulator_set_threads")(1);
+  symbol<int (*)(const char*)>(kEmulator, "ptx_emulator_set_checks")("none");
+  return served_devices();
+}
+
+}  // namespace
+
+// Alone comes last: so the threads load the kernels, at once as well.
+TEST(TwoEnginesOnFourStreamsComputeAtOnce) {
+  const int device = devices()[0];
+  use_device(device);
+  const std::vector<Interface> layouts = all_interfaces(kLibrary);
+  const Plugins engines[kEngines] = {engine(layouts[0]), engine(layouts[3])};  // V2 and V3
+  CUstream streams[kStreams];
+  for (CUstream& stream : streams) CUDA(cuStreamCreate, &stream, CU_STREAM_NON_BLOCKING);
+  std::vector<Bytes> results[kThreads];
+  at_once([&](int thread) {
+    use_device(device);
+    results[thread] = run(engines[thread % kEngines], streams[thread / kEngines % kStreams]);
+  });
+  for (CUstream stream : streams) CUDA(cuStreamDestroy, stream);
+  const std::vector<Bytes> alone = run(engines[0], nullptr);
+  for (const std::vector<Bytes>& of_thread : results) expect_same(of_thread, alone);
+}
+
+TEST(EightThreadsOnAllDevicesAndInAllLayoutsComputeAtOnce) {
+  const std::vector<int> served = devices();
+  const std::vector<Interface> layouts = all_interfaces(kLibrary);
+  std::vector<Bytes> results[kThreads];
+  at_once([&](int thread) {
+    use_device(served[thread % served.size()]);
+    results[thread] = run(engine(layouts[thread % layouts.size()]), nullptr);
+  });
+  for (size_t thread = 0; thread < kThreads; ++thread) {
+    use_device(served[thread % served.size()]);
+    expect_same(results[thread], run(engine(layouts[0]), nullptr));
+  }
 }
 
 }  // namespace edge_llm::testing
