@@ -1,6 +1,6 @@
 """Packs a release archive whose bytes depend on its files alone: no dates, users or folders.
 
-    make_archive --output edge_llm_plugins-0.1.0-x86_64.tar.gz --folder edge_llm_plugins-0.1.0-x86_64 \\
+    make_archive --output edge_llm_plugins-VERSION-x86_64.tar.gz --folder edge_llm_plugins-VERSION-x86_64 \\
         --facts facts.json LICENSE lib/libedge_llm_plugins.so=path/of/the/file ...
 
 Two files are written into the archive: `manifest.json`, the facts, what compiled it, its kernels,

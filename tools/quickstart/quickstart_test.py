@@ -66,7 +66,7 @@ def engine(attention: int, gemm: int) -> EngineMetadata:
         profiles={},
         package="tensorrt",
         tensorrt="10.0",
-        plugins="0.1.0",
+        plugins="1.2.3",
         plugin_layers={"AttentionPlugin": attention, "Int4GroupwiseGemmPlugin": gemm},
         layers_found_in="engine",
         alias_kv_cache=False,

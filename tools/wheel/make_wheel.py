@@ -1,7 +1,7 @@
 """Packs a wheel whose bytes depend on its files alone: no dates, users or folders.
 
-    make_wheel --output edge_llm_plugins-0.1.0-cp311-cp311-manylinux_2_28_x86_64.whl \\
-        --distribution edge-llm-plugins --version 0.1.0 \\
+    make_wheel --output edge_llm_plugins-VERSION-cp311-cp311-manylinux_2_28_x86_64.whl \\
+        --distribution edge-llm-plugins --version VERSION \\
         --tag cp311-cp311-manylinux_2_28_x86_64 --summary "..." --license LICENSE \\
         --requires numpy edge_llm_plugins/__init__.py=path/of/the/file ...
 """
