@@ -96,9 +96,10 @@ def _fetch_headers(ctx, version):
 def _python_headers_impl(ctx):
     version = ctx.attr.version
     includes = ["include"]
-    for python in _installed_pythons(ctx, version):
-        facts = _ask_python(ctx, python)
-        if facts and facts.version == version and ctx.path(facts.include).get_child("Python.h").exists:
+    installed = [_ask_python(ctx, python) for python in _installed_pythons(ctx, version)]
+    installed = [facts for facts in installed if facts and facts.version == version]
+    for facts in installed:
+        if ctx.path(facts.include).get_child("Python.h").exists:
             ctx.symlink(facts.include, "include")
             break
     reason = None
@@ -106,7 +107,9 @@ def _python_headers_impl(ctx):
         reason = _fetch_headers(ctx, version)
         includes.append("include/python" + version)
     ctx.file("WORKSPACE", "")
+    ctx.file("interpreter.txt", installed[0].path if installed else "")
     build = _NO_HEADERS.format(reason = reason) if reason else _HEADERS.format(includes = repr(includes))
+    build += 'exports_files(["interpreter.txt"])\n'
     for name, target in ctx.attr.needed_by.items():
         actual = ":reason" if reason else "@edge_llm_plugins" + target
         build += _NEEDED_BY.format(name = name, actual = actual)
@@ -165,6 +168,10 @@ _python_headers = repository_rule(
 def python_headers(version):
     """The label of the headers of a Python version."""
     return "@python_headers_%s//:headers" % version.replace(".", "_")
+
+def installed_interpreter(version):
+    """The label of a file with the path of an interpreter of a Python version, empty where none is installed."""
+    return python_headers(version).replace(":headers", ":interpreter.txt")
 
 def with_python_headers(name, version):
     """The label of a target that needs headers, or of NO_WHEEL.txt with the reason why there are none.

@@ -1,4 +1,4 @@
-"""Builds a target for another platform than the one of the command line."""
+"""Builds a target for another platform, or another Python, than the one of the command line."""
 
 def _platform_transition_impl(_settings, attr):
     return {
@@ -14,7 +14,7 @@ _platform_transition = transition(
     outputs = ["//command_line_option:platforms", "//tools/bazel:python", "//tools/cuda:sms"],
 )
 
-def _for_platform_impl(ctx):
+def _linked_outputs_impl(ctx):
     # A link in a folder of its own: two platforms' files have the same name otherwise, and one would hide the other.
     files = []
     for file in ctx.files.target:
@@ -24,7 +24,7 @@ def _for_platform_impl(ctx):
     return [DefaultInfo(files = depset(files), runfiles = ctx.runfiles(files))]
 
 for_platform = rule(
-    implementation = _for_platform_impl,
+    implementation = _linked_outputs_impl,
     attrs = {
         "platform": attr.string(doc = "A row of //platforms:platforms.bzl.", mandatory = True),
         "target": attr.label(cfg = _platform_transition, mandatory = True),
@@ -33,4 +33,22 @@ for_platform = rule(
         ),
     },
     doc = "The default outputs of a target, built for a platform, as <name>/<file>.",
+)
+
+_python_transition = transition(
+    implementation = lambda _settings, attr: {"//tools/bazel:python": attr.python},
+    inputs = [],
+    outputs = ["//tools/bazel:python"],
+)
+
+for_python = rule(
+    implementation = _linked_outputs_impl,
+    attrs = {
+        "python": attr.string(doc = "One of SUPPORTED_PYTHONS.", mandatory = True),
+        "target": attr.label(cfg = _python_transition, mandatory = True),
+        "_allowlist_function_transition": attr.label(
+            default = "@bazel_tools//tools/allowlists/function_transition_allowlist",
+        ),
+    },
+    doc = "The default outputs of a target, built for a Python, as <name>/<file>.",
 )
