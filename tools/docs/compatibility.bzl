@@ -2,7 +2,16 @@
 
 load("//kernels:variants.bzl", "SMS")
 load("//platforms:platforms.bzl", "HOST", "PLATFORMS")
-load("//tests/tensorrt:versions.bzl", "DECLARED", "LEAN_8_6", "LEAN_VERSIONS", "RTX_WHEELS", "lean_test", "lean_wheels", "load_test")
+load(
+    "//tests/tensorrt:versions.bzl",
+    "DECLARED",
+    "LEAN_8_6",
+    "LEAN_VERSIONS",
+    "RTX_WHEELS",
+    "lean_test",
+    "lean_wheels",
+    "load_test",
+)
 load("//tools/bazel:python.bzl", "SUPPORTED_PYTHONS")
 load("//tools/bazel:wheel_pins.bzl", "WHEEL_PINS")
 load("//tools/cuda:cuda.bzl", "CUDA_RELEASES")
@@ -87,9 +96,11 @@ def named_tests():
       Their labels, for a test_suite: a name without a test stops the build.
     """
     tests = COMPATIBILITY["slots"] + []
-    for rows in (COMPATIBILITY["platforms"].values(), [{"tests": tests} for tests in COMPATIBILITY["pythons"].values()]):
+    for rows in COMPATIBILITY["platforms"].values():
         for row in rows:
             tests += row["tests"]
+    for tests_of_python in COMPATIBILITY["pythons"].values():
+        tests += tests_of_python
     for row in COMPATIBILITY["tensorrts"]:
         for plugin in ("v2", "v3"):
             if type(row[plugin]) == "dict":

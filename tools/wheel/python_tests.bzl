@@ -11,7 +11,7 @@ def python_test(version):
     return "python_%s_test" % version.replace(".", "_")
 
 def python_tests():
-    """Declares a test per Python: what depends on it, the extension module, is built for it; the rest is the wheel's."""
+    """Declares a test per Python: the extension module is built for it, and the rest is the wheel's."""
     for version in SUPPORTED_PYTHONS:
         bindings = "bindings_" + version.replace(".", "_")
         for_python(
