@@ -96,9 +96,8 @@ def named_tests():
       Their labels, for a test_suite: a name without a test stops the build.
     """
     tests = COMPATIBILITY["slots"] + []
-    for rows in COMPATIBILITY["platforms"].values():
-        for row in rows:
-            tests += row["tests"]
+    for row in COMPATIBILITY["platforms"].values():
+        tests += row["tests"]
     for tests_of_python in COMPATIBILITY["pythons"].values():
         tests += tests_of_python
     for row in COMPATIBILITY["tensorrts"]:
