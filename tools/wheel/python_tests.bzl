@@ -31,4 +31,5 @@ def python_tests():
                 "NUMPY": Label(numpy).workspace_name,
                 "PYTHON_VERSION": version,
             },
+            deps = [":wheel_program"],
         )

@@ -1,4 +1,4 @@
-"""The package imports on one Python, and computes with both plugins and both versions of each.
+"""The package imports on one Python, and computes with both versions of a plugin.
 
 The extension module is built for that Python; all else is the wheel's.
 """
@@ -13,21 +13,14 @@ import zipfile
 
 import pytest
 
+from tools.wheel.wheel_program import COMPUTE
+
 RUNFILES = pathlib.Path(os.environ["TEST_SRCDIR"])
 VERSION = os.environ["PYTHON_VERSION"]
 
-PROGRAM = """
-import sys
-import numpy as np, edge_llm_plugins
-from edge_llm_plugins import ops, quantization, reference
+PROGRAM = f"""{COMPUTE}
+import sys, edge_llm_plugins
 print("%d.%d" % sys.version_info[:2])
-rng = np.random.default_rng(0)
-packed, scales = quantization.quantize_groupwise(rng.standard_normal((64, 320)))
-x = rng.standard_normal((1, 3, 320)).astype(np.float16)
-expected = reference.int4_groupwise_gemm(x, packed, scales)
-for version in "1", "2":
-    y = ops.int4_groupwise_gemm(x, packed, scales, device="emulator", plugin_version=version)
-    reference.assert_close(y, expected)
 print(edge_llm_plugins.host.plugin_library().version() == edge_llm_plugins.__version__)
 """
 
