@@ -22,7 +22,13 @@ def platform_tests(name, programs):
       programs: cc_tests that are built for the platform and run there, under qemu; on the host's own processor the
         other tests do that.
     """
-    for_platform(name = name + "_dist", platform = name, tags = ["manual"], target = "//:dist")
+    for_platform(
+        name = name + "_dist",
+        platform = name,
+        tags = ["manual"],
+        target = "//:dist",
+        visibility = ["//tests:__subpackages__"],
+    )
     py_test(
         name = name + "_release_test",
         srcs = ["release_test.py"],

@@ -10,6 +10,8 @@ import os
 import pathlib
 import re
 import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -236,9 +238,34 @@ def test_licences_of_what_is_inside_are_packed(archive: dict[str, bytes]) -> Non
     assert b"Wenzel Jakob" in archive["licenses/pybind11.txt"]
 
 
+def unpacked(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """The files, and those within them: in wheels, and in the bundle, which holds a wheel too."""
+    for name, content in files:
+        yield name, content
+        if name.endswith(".whl"):
+            with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+                yield from unpacked(
+                    (f"{name}!{member}", wheel.read(member)) for member in wheel.namelist()
+                )
+        elif name.endswith(".tar.gz"):
+            with tarfile.open(fileobj=io.BytesIO(content)) as bundle:
+                yield from unpacked(
+                    (f"{name}!{member.name}", file.read())
+                    for member in bundle
+                    if (file := bundle.extractfile(member))
+                )
+
+
 def test_nothing_tells_where_it_was_built(archive: dict[str, bytes]) -> None:
-    traces = [b"/.cache/edge-llm-plugins", b"bazel-out", b"execroot"]
-    assert not [name for name, content in archive.items() for trace in traces if trace in content]
+    traces = [
+        b"/.cache/edge-llm-plugins",
+        b"bazel-out",
+        b"execroot",
+        os.path.realpath(os.getcwd()).encode(),
+    ]
+    files = dict(unpacked(archive.items()))
+    assert len(files) > len(archive), "no file within a file was read"
+    assert not [name for name, content in files.items() for trace in traces if trace in content]
 
 
 def test_licence_and_header_are_packed(archive: dict[str, bytes]) -> None:

@@ -122,8 +122,7 @@ def test_caches_exist_and_are_named_in_the_rc_file(machine: Machine) -> None:
         f"build --disk_cache={machine.cache}/disk",
     ):
         assert line in text.splitlines()
-    assert f"--action_env=ZIG_GLOBAL_CACHE_DIR={machine.cache}/zig" in text
-    for folder in ("output", "repository", "wheels", "disk", "zig"):
+    for folder in ("output", "repository", "wheels", "disk"):
         assert (machine.cache / folder).is_dir()
 
 
@@ -136,7 +135,7 @@ def test_rc_file_is_rewritten_only_when_it_changes(machine: Machine) -> None:
     assert rc.stat().st_mtime_ns == 1
     machine.environment["EDGE_LLM_CACHE"] += "2"
     machine.bazelw("build")
-    assert f"{machine.cache}2/zig" in rc.read_text()
+    assert f"{machine.cache}2/disk" in rc.read_text()
 
 
 def test_cache_defaults_to_the_home_folder(machine: Machine, tmp_path: pathlib.Path) -> None:
@@ -144,10 +143,10 @@ def test_cache_defaults_to_the_home_folder(machine: Machine, tmp_path: pathlib.P
     del machine.environment["EDGE_LLM_CACHE"]
     machine.environment["HOME"] = str(tmp_path / "home")
     assert machine.bazelw("build").returncode == 0
-    assert (tmp_path / "home/.cache/edge-llm-plugins/zig").is_dir()
+    assert (tmp_path / "home/.cache/edge-llm-plugins/disk").is_dir()
     machine.environment["XDG_CACHE_HOME"] = str(tmp_path / "xdg")
     assert machine.bazelw("build").returncode == 0
-    assert (tmp_path / "xdg/edge-llm-plugins/zig").is_dir()
+    assert (tmp_path / "xdg/edge-llm-plugins/disk").is_dir()
 
 
 @pytest.mark.parametrize(

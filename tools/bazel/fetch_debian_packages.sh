@@ -39,7 +39,9 @@ main() {
       fetch_packages "$sums" download "$package:$architecture"
     fi
     IFS=, read -ra paths <<<"${item#*=}"
-    unpack_package "$(awk '{print $2}' "$sums")" "$DESTINATION" "${paths[@]/#/./}"
+    # A library's name is often a link to the file with its whole version beside it.
+    paths=("${paths[@]/#/./}")
+    unpack_package "$(awk '{print $2}' "$sums")" "$DESTINATION" --wildcards "${paths[@]/%/*}"
   done
 }
 

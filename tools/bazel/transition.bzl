@@ -1,4 +1,4 @@
-"""Builds a target for another platform, or another Python, than the one of the command line."""
+"""Builds a target for another platform or Python than the one of the command line, or for any."""
 
 def _platform_transition_impl(_settings, attr):
     return {
@@ -51,4 +51,11 @@ for_python = rule(
         ),
     },
     doc = "The default outputs of a target, built for a Python, as <name>/<file>.",
+)
+
+# For what depends on no flag of ours, and is made but once.
+without_flags = transition(
+    implementation = lambda _settings, _attr: {"//tools/bazel:python": "", "//tools/cuda:sms": []},
+    inputs = [],
+    outputs = ["//tools/bazel:python", "//tools/cuda:sms"],
 )

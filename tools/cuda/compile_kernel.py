@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import pathlib
+import re
 import sys
 
 
@@ -53,6 +54,21 @@ class Nvrtc:
         return (image.removesuffix(b"\0") if kind == "PTX" else image), log
 
 
+def name_sources_from_the_root(ptx: bytes) -> bytes:
+    """PTX whose line information names files as the repository does.
+
+    NVRTC puts the folder that it runs in before each name, and a sandbox is another one in every
+    run: no two builds would have the same bytes.
+    """
+    here = re.escape(f"{pathlib.Path.cwd()}/".encode())
+    return re.sub(
+        rb'^(\s*\.file\s+\d+ ")' + here + rb"(?:bazel-out/[^/]+/bin/|\./)?",
+        rb"\1",
+        ptx,
+        flags=re.MULTILINE,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -83,7 +99,7 @@ def main() -> None:
         image, log = Nvrtc(args.library).compile(source, args.source, options, kind)
     except RuntimeError as error:
         sys.exit(f"{args.source} for SM {args.sm}: {error}")
-    args.output.write_bytes(image)
+    args.output.write_bytes(name_sources_from_the_root(image) if kind == "PTX" else image)
     # The compile time is the one line that differs from run to run.
     lines = [line for line in log.splitlines() if "Compile time" not in line]
     args.report.write_text("\n".join(lines) + "\n")

@@ -10,17 +10,19 @@ load(
     "tool",
 )
 load("//platforms:platforms.bzl", "PLATFORMS", "glibc_constraint")
+load("//tools/bazel:transition.bzl", "without_flags")
 
 _SDK = "external/pypi_ziglang/ziglang"
 
-# Actions run in the execution root, so the SDK is named relative to it.
+# What every link asks for. zig makes libc++ anew for each other set of code generation flags.
+_LINK_FLAGS = ["-O2", "-Wl,--gc-sections", "-Wl,--strip-all"]
+
+# Actions run in the execution root, so the SDK is named relative to it. zig's cache is as short-lived as the action:
+# a folder that outlived it would be an input that Bazel does not know.
 _WRAPPER = """#!/bin/sh
 set -eu
-cache="${{ZIG_GLOBAL_CACHE_DIR:-}}"
-if [ ! -d "$cache" ]; then
-  echo "zig needs its cache folder ('$cache' is none): run ./bazelw once, which makes it and writes .bazelrc.user" >&2
-  exit 1
-fi
+cache="$(mktemp -d)"
+trap 'rm -rf "$cache"' EXIT
 export ZIG_LIB_DIR="{sdk}/lib" ZIG_GLOBAL_CACHE_DIR="$cache" ZIG_LOCAL_CACHE_DIR="$cache"
 {body}
 """
@@ -33,19 +35,65 @@ for argument in "$@"; do
   previous="$argument"
 done
 "{sdk}/zig" c++ -target {target} "$@"
-if [ -n "$depfile" ]; then sed -i -E 's#[^ ]*/ziglang/lib/[^ ]*##g' "$depfile"; fi
-"""
+if [ -n "$depfile" ]; then sed -i -E 's#[^ ]*/ziglang/lib/[^ ]*##g' "$depfile"; fi"""
+
+# zig makes libc++, the start files and the stubs of the C library when it first links for a target, which takes 45 s:
+# this keeps them for all other links.
+_MAKE_RUNTIME = """echo 'int main() {{ return 0; }}' >"$cache/main.cc"
+"{sdk}/zig" c++ -target {target} {link_flags} "$cache/main.cc" -o "$cache/main"
+"{sdk}/zig" c++ -target {target} {link_flags} -shared -fPIC "$cache/main.cc" -o "$cache/main.so"
+tar -cf "$1" -C "$cache" h o"""
+
+_ARCHIVE = '"{sdk}/zig" ar "$@"'
+
+_LINK = """tar -xf "{runtime}" -C "$cache"
+"{sdk}/zig" c++ -target {target} "$@\""""
 
 def _zig_wrapper_impl(ctx):
     script = ctx.actions.declare_file(ctx.label.name)
-    ctx.actions.write(script, _WRAPPER.format(sdk = _SDK, body = ctx.attr.body), is_executable = True)
-    return [DefaultInfo(executable = script, files = depset([script]))]
+    runtime = ctx.file.runtime.path if ctx.file.runtime else None
+    body = ctx.attr.body.format(
+        link_flags = " ".join(_LINK_FLAGS),
+        runtime = runtime,
+        sdk = _SDK,
+        target = ctx.attr.target,
+    )
+    ctx.actions.write(script, _WRAPPER.format(body = body, sdk = _SDK), is_executable = True)
+    return [DefaultInfo(executable = script, files = depset([script] + ctx.files.runtime))]
 
 _zig_wrapper = rule(
     implementation = _zig_wrapper_impl,
-    attrs = {"body": attr.string(mandatory = True)},
+    attrs = {
+        "body": attr.string(mandatory = True),
+        "runtime": attr.label(allow_single_file = True, cfg = without_flags, doc = "Made by zig_runtime."),
+        "target": attr.string(doc = "Such as x86_64-linux-gnu.2.28."),
+        "_allowlist_function_transition": attr.label(
+            default = "@bazel_tools//tools/allowlists/function_transition_allowlist",
+        ),
+    },
     doc = "A script that calls zig with its library and cache folders set.",
     executable = True,
+)
+
+def _zig_runtime_impl(ctx):
+    runtime = ctx.actions.declare_file(ctx.label.name + ".tar")
+    ctx.actions.run(
+        arguments = [runtime.path],
+        executable = ctx.executable.maker,
+        inputs = ctx.files._sdk,
+        mnemonic = "ZigRuntime",
+        outputs = [runtime],
+        progress_message = "Making libc++ for %s" % ctx.label.name,
+    )
+    return [DefaultInfo(files = depset([runtime]))]
+
+_zig_runtime = rule(
+    implementation = _zig_runtime_impl,
+    attrs = {
+        "maker": attr.label(cfg = "exec", executable = True, mandatory = True),
+        "_sdk": attr.label(default = "@pypi_ziglang//:sdk"),
+    },
+    doc = "What zig links into every program of a target: its cache after a first link, as a tar archive.",
 )
 
 _CXX_ACTIONS = [
@@ -74,16 +122,16 @@ def _flags(name, actions, flags):
     )
 
 def _zig_toolchain_config_impl(ctx):
-    compiler = tool(tool = ctx.file.compiler)
     actions = [
-        action_config(action_name = name, enabled = True, tools = [compiler])
-        for name in _COMPILE_ACTIONS + _LINK_ACTIONS
+        action_config(action_name = name, enabled = True, tools = [tool(tool = wrapper)])
+        for wrapper, names in [(ctx.executable.compiler, _COMPILE_ACTIONS), (ctx.executable.linker, _LINK_ACTIONS)]
+        for name in names
     ]
     actions.append(action_config(
         action_name = ACTION_NAMES.cpp_link_static_library,
         enabled = True,
         implies = ["archiver_flags"],
-        tools = [tool(tool = ctx.file.archiver)],
+        tools = [tool(tool = ctx.executable.archiver)],
     ))
     return cc_common.create_cc_toolchain_config_info(
         ctx = ctx,
@@ -113,8 +161,7 @@ def _zig_toolchain_config_impl(ctx):
                 "-D__TIMESTAMP__=\"redacted\"",
             ]),
             _flags("cxx_flags", _CXX_ACTIONS, ["-std=c++17", "-fvisibility-inlines-hidden"]),
-            # One set of code generation flags for every link: zig builds libc++ anew for each other set (45 s).
-            _flags("link_flags", _LINK_ACTIONS, ["-O2", "-Wl,--gc-sections", "-Wl,--strip-all"]),
+            _flags("link_flags", _LINK_ACTIONS, _LINK_FLAGS),
         ],
         host_system_name = "local",
         target_cpu = ctx.attr.cpu,
@@ -126,9 +173,10 @@ def _zig_toolchain_config_impl(ctx):
 _zig_toolchain_config = rule(
     implementation = _zig_toolchain_config_impl,
     attrs = {
-        "archiver": attr.label(allow_single_file = True, cfg = "exec", mandatory = True),
-        "compiler": attr.label(allow_single_file = True, cfg = "exec", mandatory = True),
+        "archiver": attr.label(cfg = "exec", executable = True, mandatory = True),
+        "compiler": attr.label(cfg = "exec", executable = True, mandatory = True),
         "cpu": attr.string(mandatory = True),
+        "linker": attr.label(cfg = "exec", executable = True, mandatory = True),
         "target": attr.string(mandatory = True),
     },
     provides = [CcToolchainConfigInfo],
@@ -136,30 +184,36 @@ _zig_toolchain_config = rule(
 
 def zig_toolchains():
     """Declares a C++ toolchain for each (cpu, glibc) of the platform table."""
-    _zig_wrapper(name = "ar", body = '"%s/zig" ar "$@"' % _SDK)
+    sdk = "@pypi_ziglang//:sdk"
+    _zig_wrapper(name = "ar", body = _ARCHIVE)
     for cpu, glibc in {(row["cpu"], row["glibc"]): None for row in PLATFORMS.values()}:
         name = "%s_glibc_%s" % (cpu, glibc.replace(".", "_"))
         target = "%s-linux-gnu.%s" % (cpu, glibc)
-        files = ":" + name + "_files"
-        _zig_wrapper(name = "cxx_" + name, body = _COMPILE.format(sdk = _SDK, target = target))
-        native.filegroup(name = name + "_files", srcs = [":ar", ":cxx_" + name, "@pypi_ziglang//:sdk"])
+        _zig_wrapper(name = "cxx_" + name, body = _COMPILE, target = target)
+        _zig_wrapper(name = "make_runtime_" + name, body = _MAKE_RUNTIME, target = target)
+        _zig_runtime(name = "runtime_" + name, maker = "make_runtime_" + name)
+        _zig_wrapper(name = "link_" + name, body = _LINK, runtime = "runtime_" + name, target = target)
+        native.filegroup(name = name + "_compiler", srcs = ["cxx_" + name, sdk])
+        native.filegroup(name = name + "_linker", srcs = ["ar", "link_" + name, sdk])
+        native.filegroup(name = name + "_files", srcs = [name + "_compiler", name + "_linker"])
         _zig_toolchain_config(
             name = name + "_config",
-            archiver = ":ar",
-            compiler = ":cxx_" + name,
+            archiver = "ar",
+            compiler = "cxx_" + name,
             cpu = cpu,
+            linker = "link_" + name,
             target = target,
         )
         native.cc_toolchain(
             name = name + "_cc",
-            all_files = files,
-            ar_files = files,
-            as_files = files,
-            compiler_files = files,
-            dwp_files = files,
-            linker_files = files,
-            objcopy_files = files,
-            strip_files = files,
+            all_files = name + "_files",
+            ar_files = name + "_linker",
+            as_files = name + "_compiler",
+            compiler_files = name + "_compiler",
+            dwp_files = name + "_files",
+            linker_files = name + "_linker",
+            objcopy_files = name + "_files",
+            strip_files = name + "_files",
             supports_param_files = 1,
             toolchain_config = name + "_config",
         )
