@@ -21,7 +21,7 @@ def nginx_configuration(port: int, folder: pathlib.Path) -> str:
     block = re.search(r"```nginx\n(.*?)```", page, re.DOTALL)
     assert block, "docs/remote.md has no nginx block"
     text = block[1]
-    for documented, actual in (("8080", str(port)), ("/srv/edge-llm-plugins", str(folder))):
+    for documented, actual in (("8080", str(port)), ("/var/cache/edge-llm-plugins", str(folder))):
         assert documented in text, f"the nginx block of docs/remote.md does not name {documented}"
         text = text.replace(documented, actual)
     # It makes a folder for each of these protocols, though none is spoken, else below /var/lib.
