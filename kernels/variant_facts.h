@@ -41,6 +41,13 @@ struct AttentionVariant {
   int64_t shared_bytes;  // dynamic shared memory of one CTA
 };
 
+// A variant whose registers are budgeted for fewer CTAs on one SM.
+struct FewerCtas {
+  int sm;
+  const char* variant;
+  int ctas_per_sm;
+};
+
 // What a launch of a variant costs on an SM, in microseconds: plugins/runtime/launch_costs.h.
 struct LaunchCosts {
   int sm;

@@ -13,16 +13,18 @@ wheel read the manifest that is made from this file.
 #   shared_per_sm     shared memory of one multiprocessor, bytes
 #   threads_per_sm    resident threads of one multiprocessor
 #   cuda              the CUDA releases whose NVRTC compiles it
+# The GPU of Thor is SM 101 to CUDA 12 and SM 110 to CUDA 13.
 SMS = {
-    "80": {"arch": "80", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "A100", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 108, "threads_per_sm": 2048},
-    "86": {"arch": "86", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "RTX A6000", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 84, "threads_per_sm": 1536},
-    "87": {"arch": "87", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "Jetson AGX Orin", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 16, "threads_per_sm": 1536},
-    "89": {"arch": "89", "cuda": ["12.6", "13.0"], "dependent_launch": False, "gpu": "L40S", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 142, "threads_per_sm": 1536},
-    "90": {"arch": "90", "cuda": ["12.6", "13.0"], "dependent_launch": True, "gpu": "H200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 132, "threads_per_sm": 2048},
-    "100": {"arch": "100", "cuda": ["13.0"], "dependent_launch": True, "gpu": "B200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 148, "threads_per_sm": 2048},
+    "80": {"arch": "80", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "A100", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 108, "threads_per_sm": 2048},
+    "86": {"arch": "86", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "RTX A6000", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 84, "threads_per_sm": 1536},
+    "87": {"arch": "87", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "Jetson AGX Orin", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 16, "threads_per_sm": 1536},
+    "89": {"arch": "89", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "L40S", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 142, "threads_per_sm": 1536},
+    "90": {"arch": "90", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": True, "gpu": "H200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 132, "threads_per_sm": 2048},
+    "100": {"arch": "100", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "B200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 148, "threads_per_sm": 2048},
+    "101": {"arch": "101", "cuda": ["12.9"], "dependent_launch": True, "gpu": "DRIVE AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536},
     "110": {"arch": "110", "cuda": ["13.0"], "dependent_launch": True, "gpu": "Jetson AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536},
-    "120": {"arch": "120", "cuda": ["13.0"], "dependent_launch": True, "gpu": "RTX PRO 6000 Blackwell", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 188, "threads_per_sm": 1536},
-    "121": {"arch": "121", "cuda": ["13.0"], "dependent_launch": True, "gpu": "DGX Spark GB10", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 48, "threads_per_sm": 1536},
+    "120": {"arch": "120", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "RTX PRO 6000 Blackwell", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 188, "threads_per_sm": 1536},
+    "121": {"arch": "121", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "DGX Spark GB10", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 48, "threads_per_sm": 1536},
 }
 
 # One row per variant of the INT4 groupwise GEMM. The key is the name of the variant, which the
@@ -34,6 +36,7 @@ SMS = {
 #   stages       steps in shared memory: of one warp (gemv) or of the CTA (gemm)
 #   warps_m/n/k  warps of one CTA along each dimension
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
+#   fewer_ctas   the same of SMs whose compiler spills registers otherwise (CUDA 12.9: 4 bytes)
 # Widths: the narrow tiles give small n enough CTAs, the wide ones read x less often. 16 warps along
 # k keep x of 4096 k in registers, and load it once for all of their tiles.
 INT4_GEMM_VARIANTS = {
@@ -45,7 +48,7 @@ INT4_GEMM_VARIANTS = {
     "int4_gemv_f16_m16_n128_w4": {"kind": "gemv", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 2, "warps_k": 4, "ctas_per_sm": 1},
     "int4_gemm_f16_m16_n128_k128_s4": {"kind": "gemm", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 4},
     "int4_gemm_f16_m32_n128_k128_s3": {"kind": "gemm", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 3},
-    "int4_gemm_f16_m64_n128_k64_s4": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 1, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 4},
+    "int4_gemm_f16_m64_n128_k64_s4": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 1, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 4, "fewer_ctas": {"101": 3}},
     "int4_gemm_f16_m64_n128_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 2},
     "int4_gemm_f16_m128_n128_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 2},
     "int4_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},

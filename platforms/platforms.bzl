@@ -7,6 +7,7 @@
 #   sms     the cubins in its library; the newest of them also as PTX for GPUs to come
 PLATFORMS = {
     "dgx_spark": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "python": "3.12", "sms": ["121"]},
+    "drive_thor": {"cpu": "aarch64", "cuda": "12.9", "glibc": "2.35", "python": "3.10", "sms": ["101"]},
     "jetpack6_orin": {"cpu": "aarch64", "cuda": "12.6", "glibc": "2.35", "python": "3.10", "sms": ["87"]},
     "jetpack7_orin": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "python": "3.12", "sms": ["87"]},
     "jetpack7_thor": {"cpu": "aarch64", "cuda": "13.0", "glibc": "2.39", "python": "3.12", "sms": ["110"]},

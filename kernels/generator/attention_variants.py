@@ -161,6 +161,10 @@ class AttentionVariant:
     def tile_type(self) -> str | None:
         return None if self.tile is None else self.tile.tile_type
 
+    def register_ctas(self, sm: Sm) -> int:
+        """CTAs of one multiprocessor that the registers are budgeted for: the same on every SM."""
+        return self.ctas_per_sm
+
     def misfit(self, sm: Sm) -> str | None:
         """Why the variant cannot run on an SM, or None."""
         return shared_memory_misfit(self.shared_bytes, sm)

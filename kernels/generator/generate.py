@@ -24,11 +24,11 @@ _CPP_TABLES = flags.DEFINE_string("cpp_tables", None, "The C++ header to write."
 
 
 def _resident_ctas(variant: Variant, sm: Sm) -> int:
-    return resident_ctas(variant.ctas_per_sm, variant.shared_bytes, sm.shared_per_sm)
+    return resident_ctas(variant.register_ctas(sm), variant.shared_bytes, sm.shared_per_sm)
 
 
 def _launch_bounds(variant: Variant, sms: tuple[Sm, ...]) -> str:
-    """Threads, and CTAs per SM: where shared memory holds fewer, each may have more registers."""
+    """Threads, and CTAs per SM: where there are fewer, each may have more registers."""
     bounds = str(variant.ctas_per_sm)
     fewer: dict[int, list[str]] = {}
     for sm in sms:
@@ -131,6 +131,10 @@ def cpp_tables(tables: Tables) -> str:
         numbers = [*steps, variant.threads, variant.ctas_per_sm, variant.shared_bytes]
         kind = f"AttentionKind::k{variant.kind.capitalize()}"
         lines.append(f'    {{"{variant.name}", {kind}, {", ".join(map(str, numbers))}}},')
+    lines += ["};", "", "inline constexpr FewerCtas kFewerCtas[] = {"]
+    for variant in tables.int4_gemm:
+        for sm, ctas in variant.fewer_ctas.items():
+            lines.append(f'    {{{sm}, "{variant.name}", {ctas}}},')
     lines += ["};", "", "inline constexpr LaunchCosts kLaunchCosts[] = {"]
     for costs in tables.launch_costs:
         sm, name, *numbers = dataclasses.astuple(costs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -75,6 +76,8 @@ def test_derived_facts_of_a_gemv() -> None:
         (_GEMM, {"warps_k": 4}, "tile_k is 64, not a multiple of 32 "),
         (_GEMM, {"warps_n": 0}, "warps_n is 0, less than 1"),
         (_GEMM, {"warps_m": 4, "warps_k": 2}, "128 lines at a time"),
+        (_GEMM, {"fewer_ctas": {"87": 2}}, "fewer_ctas of SM 87 is 2, not 1 to 1"),
+        (_GEMM, {"fewer_ctas": {"87": 0}}, "fewer_ctas of SM 87 is 0, not 1 to 1"),
         (_GEMM, {"tile_q": 1}, "its facts are tile_m, .*, not tile_m, .*, tile_q"),
         (_GEMM, {"kind": "conv"}, "kind is conv, not one of gemv, gemm, combine"),
         (_GEMM, {"tile_m": 128, "tile_n": 128}, "give the name int4_gemm_f16_m128_n128_k64_s4"),
@@ -167,6 +170,17 @@ def test_launch_bounds_name_what_the_shared_memory_of_each_sm_holds(tables: Tabl
     ) in generate.source(variant, tables.sms)
 
 
+def test_launch_bounds_name_the_sms_that_would_spill(tables: Tables) -> None:
+    row = {**_GEMM, "ctas_per_sm": 2, "fewer_ctas": {"101": 1}}
+    variant = Int4GemmVariant.from_row(_GEMM_NAME, row)
+    assert "__launch_bounds__(256, KERNEL_SM == 101 ? 1 : 2)" in generate.source(
+        variant, tables.sms
+    )
+    manifest = generate.manifest(dataclasses.replace(tables, int4_gemm=(variant,), attention=()))
+    ctas = {row["sm"]: row["ctas_per_sm"] for row in manifest["images"]}
+    assert (ctas["101"], ctas["110"]) == (1, 2)
+
+
 def test_cpp_tables_hold_the_rows(tables: Tables) -> None:
     text = generate.cpp_tables(tables)
     assert "{86, 101376, 102400, false}," in text
@@ -175,4 +189,5 @@ def test_cpp_tables_hold_the_rows(tables: Tables) -> None:
         '{"int4_gemm_f16_m64_n128_k64_s4", Int4GemmKind::kGemm, 64, 128, 64, 4, 1, 128, 4, 50176},'
         in text
     )
+    assert '{101, "int4_gemm_f16_m64_n128_k64_s4", 3},' in text
     assert '{"int4_combine_f16", Int4GemmKind::kCombine, 0, 0, 0, 0, 0, 256, 4, 0},' in text

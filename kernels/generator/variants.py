@@ -147,6 +147,7 @@ class Int4GemmVariant:
     shared_bytes: int
     ctas_per_sm: int
     tile: Gemv | Gemm | None
+    fewer_ctas: Mapping[str, int] = dataclasses.field(default_factory=dict)  # by SM
 
     @classmethod
     def from_row(cls, name: str, row: Mapping[str, Any]) -> Int4GemmVariant:
@@ -154,6 +155,13 @@ class Int4GemmVariant:
         fields = dict(row)
         kind = fields.pop("kind")
         ctas_per_sm = fields.pop("ctas_per_sm")
+        fewer_ctas = fields.pop("fewer_ctas", {})
+        for sm, ctas in fewer_ctas.items():
+            require(
+                0 < ctas < ctas_per_sm,
+                name,
+                f"fewer_ctas of SM {sm} is {ctas}, not 1 to {ctas_per_sm - 1}",
+            )
         if kind == "combine":
             variant = cls(name, kind, fields.pop("threads"), 0, ctas_per_sm, None)
             computed = "int4_combine_f16"
@@ -170,7 +178,9 @@ class Int4GemmVariant:
             for key, value in fields.items():
                 require(value >= 1, name, f"{key} is {value}, less than 1")
             tile.check(name)
-            variant = cls(name, kind, tile.threads, tile.shared_bytes, ctas_per_sm, tile)
+            variant = cls(
+                name, kind, tile.threads, tile.shared_bytes, ctas_per_sm, tile, fewer_ctas
+            )
             computed = tile.name
         require(name == computed, name, f"its facts give the name {computed}")
         require_range_of_threads(variant.threads, name)
@@ -187,6 +197,10 @@ class Int4GemmVariant:
     @property
     def tile_type(self) -> str | None:
         return None if self.tile is None else self.tile.tile_type
+
+    def register_ctas(self, sm: Sm) -> int:
+        """CTAs of one multiprocessor that the registers are budgeted for on an SM."""
+        return self.fewer_ctas.get(sm.name, self.ctas_per_sm)
 
     def misfit(self, sm: Sm) -> str | None:
         """Why the variant cannot run on an SM, or None."""

@@ -1,6 +1,16 @@
 """One test per kernel variant."""
 
+load("//kernels:variants.bzl", "SMS")
+load("//platforms:platforms.bzl", "HOST", "PLATFORMS")
 load("//tools/bazel:defs.bzl", "py_test")
+load("//tools/bazel:transition.bzl", "for_platform")
+
+# The platforms whose SMs the host's CUDA release does not compile: their PTX comes from their own.
+_ELSEWHERE = {
+    platform: [sm for sm in row["sms"] if PLATFORMS[HOST]["cuda"] not in SMS[sm]["cuda"]]
+    for platform, row in PLATFORMS.items()
+    if [sm for sm in row["sms"] if PLATFORMS[HOST]["cuda"] not in SMS[sm]["cuda"]]
+}
 
 def variant_tests(name, variants, test_of, deps):
     """Declares <variant>_test for each variant: it runs the images of all SMs, and depends on no other variant.
@@ -20,6 +30,15 @@ def variant_tests(name, variants, test_of, deps):
             srcs = ["//kernels:ptx_images"],
             output_group = variant,
         )
+        for platform, sms in _ELSEWHERE.items():
+            for_platform(
+                name = "%s_%s_ptx" % (variant, platform),
+                testonly = True,
+                platform = platform,
+                sms = sms,
+                tags = ["manual"],
+                target = variant + "_ptx",
+            )
         native.genrule(
             name = variant + "_test_file",
             srcs = [test_of[row["kind"]]],
@@ -32,7 +51,7 @@ def variant_tests(name, variants, test_of, deps):
             data = [
                 ":%s_ptx" % variant,
                 "//kernels:%s.json" % variant,
-            ],
+            ] + ["%s_%s_ptx" % (variant, platform) for platform in _ELSEWHERE],
             deps = deps,
         )
     native.filegroup(

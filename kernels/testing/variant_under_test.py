@@ -49,9 +49,11 @@ class Variant:
         return built
 
     def image(self, sm: str) -> pathlib.Path:
-        """The cubin or the PTX for an SM."""
+        """The cubin or the PTX for an SM, which some other platform may alone compile."""
         suffix = "cubin" if device_kind() == "cuda" else "ptx"
-        return _KERNELS / f"{suffix}_images" / f"{self.name}_sm{sm}.{suffix}"
+        file = f"{self.name}_sm{sm}.{suffix}"
+        elsewhere = _KERNELS.glob(f"*/{self.name}_*_ptx/{file}")
+        return next(elsewhere, _KERNELS / f"{suffix}_images" / file)
 
     @contextlib.contextmanager
     def loaded_on(self, sm: str) -> Iterator[LoadedVariant]:

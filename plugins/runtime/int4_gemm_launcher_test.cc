@@ -98,6 +98,14 @@ TEST(CtasOfAGemvShareManyTiles) {
   EXPECT_EQ(plan.ctas, plan.variant->ctas_per_sm * 132);
 }
 
+TEST(SmThatWouldSpillRegistersHoldsFewerCtas) {
+  for (const Int4GemmVariant& variant : kInt4GemmVariants) {
+    if (variant.name != std::string("int4_gemm_f16_m64_n128_k64_s4")) continue;
+    EXPECT_EQ(resident_ctas_per_sm(variant, 101), 3);
+    EXPECT_EQ(resident_ctas_per_sm(variant, 110), 4);
+  }
+}
+
 TEST(EverySplitHasWork) {
   sweep([](const Int4GemmProblem& problem, const DeviceFacts& device, const Int4GemmPlan& plan) {
     const int64_t steps = (problem.k + plan.variant->tile_k - 1) / plan.variant->tile_k;

@@ -1,6 +1,7 @@
 #include "plugins/runtime/kernel_launch.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/variant_tables.h"
 
@@ -15,6 +16,13 @@ SmFacts sm_facts(int sm) {
     least.dependent_launch = least.dependent_launch && facts.dependent_launch;
   }
   return least;
+}
+
+int64_t register_ctas(const char* variant, int ctas_per_sm, int sm) {
+  for (const FewerCtas& fewer : kFewerCtas) {
+    if (fewer.sm == sm && std::strcmp(fewer.variant, variant) == 0) return fewer.ctas_per_sm;
+  }
+  return ctas_per_sm;
 }
 
 int64_t spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFacts& device) {

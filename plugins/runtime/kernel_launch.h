@@ -24,12 +24,17 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // the table is safe for it.
 SmFacts sm_facts(int sm);
 
+// CTAs of one multiprocessor that the registers of a variant allow on an SM, where they allow
+// ctas_per_sm on others.
+int64_t register_ctas(const char* variant, int ctas_per_sm, int sm);
+
 // CTAs of a variant that one multiprocessor runs at the same time, by registers and shared memory.
 template <typename Variant>
 int64_t resident_ctas_per_sm(const Variant& variant, int sm) {
   const int64_t by_shared =
       sm_facts(sm).shared_per_sm / (variant.shared_bytes + kReservedSharedBytes);
-  return by_shared < variant.ctas_per_sm ? by_shared : variant.ctas_per_sm;
+  const int64_t by_registers = register_ctas(variant.name, variant.ctas_per_sm, sm);
+  return by_shared < by_registers ? by_shared : by_registers;
 }
 
 // Dynamic shared memory to ask for, of at least `shared_bytes`, so that no multiprocessor takes

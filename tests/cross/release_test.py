@@ -28,11 +28,13 @@ class Expected:
 
     @property
     def cubin_abi(self) -> int:
-        return 8 if self.cuda >= "13" else 7
+        """CUDA 13 raised it for all, CUDA 12 with the first SM of Blackwell."""
+        return 8 if self.cuda >= "13" or min(self.sms) >= 100 else 7
 
 
 EXPECTED = {
     "dgx_spark": Expected((2, 39), (121,), "13.0"),
+    "drive_thor": Expected((2, 35), (101,), "12.9"),
     "jetpack6_orin": Expected((2, 35), (87,), "12.6"),
     "jetpack7_orin": Expected((2, 39), (87,), "13.0"),
     "jetpack7_thor": Expected((2, 39), (110,), "13.0"),
@@ -55,7 +57,7 @@ ALLOWED_NEEDED = {
 
 
 def sm_of(cubin: ELFFile) -> int:
-    """The SM of a cubin, which ABI 8 (CUDA 13) moved from the flags' first byte to the second."""
+    """The SM of a cubin, which ABI 8 moved from the flags' first byte to the second."""
     shift = 8 if cubin.header.e_ident.EI_ABIVERSION >= 8 else 0
     return cubin.header.e_flags >> shift & 0xFF
 

@@ -5,7 +5,7 @@ def _platform_transition_impl(_settings, attr):
         "//command_line_option:platforms": "//platforms:" + attr.platform,
         # The user's Python and SMs are those of the user's platform; this one has its own.
         "//tools/bazel:python": "",
-        "//tools/cuda:sms": [],
+        "//tools/cuda:sms": attr.sms,
     }
 
 _platform_transition = transition(
@@ -27,6 +27,7 @@ for_platform = rule(
     implementation = _linked_outputs_impl,
     attrs = {
         "platform": attr.string(doc = "A row of //platforms:platforms.bzl.", mandatory = True),
+        "sms": attr.string_list(doc = "The SMs to build for; empty: those of the platform."),
         "target": attr.label(cfg = _platform_transition, mandatory = True),
         "_allowlist_function_transition": attr.label(
             default = "@bazel_tools//tools/allowlists/function_transition_allowlist",

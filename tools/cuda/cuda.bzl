@@ -10,6 +10,11 @@ CUDA_RELEASES = {
         "include": ["@pypi_nvidia_cuda_runtime_cu12//:include", "@pypi_nvidia_cuda_cccl_cu12//:include"],
         "nvrtc": ["@pypi_nvidia_cuda_nvrtc_cu12//:nvrtc"],
     },
+    "12.9": {
+        "compiler": "nvidia-cuda-nvrtc-cu12-12.9",
+        "include": ["@pypi_nvidia_cuda_runtime_cu12_12_9//:include", "@pypi_nvidia_cuda_cccl_cu12_12_9//:include"],
+        "nvrtc": ["@pypi_nvidia_cuda_nvrtc_cu12_12_9//:nvrtc"],
+    },
     "13.0": {
         "compiler": "nvidia-cuda-nvrtc",
         "include": [

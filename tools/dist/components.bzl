@@ -30,5 +30,5 @@ def _row(name, version, license, relationship, wheel):
         "name": name,
         "relationship": relationship,
         "version": version,
-        "wheel": "%s %s" % (wheel, WHEEL_PINS[wheel]["version"]),
+        "wheel": "%s %s" % (WHEEL_PINS[wheel].get("name", wheel), WHEEL_PINS[wheel]["version"]),
     }

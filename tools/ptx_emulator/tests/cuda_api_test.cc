@@ -92,7 +92,7 @@ CUresult launch(CUkernel kernel, unsigned threads, unsigned shared = 0, unsigned
 
 TEST(EveryRowOfTheTableIsADevice) {
   EXPECT_EQ(cuInit(0), CUDA_SUCCESS);
-  for (const int sm : {80, 86, 87, 89, 90, 100, 110, 120, 121}) EXPECT_GE(ordinal_of(sm), 0);
+  for (const int sm : {80, 86, 87, 89, 90, 100, 101, 110, 120, 121}) EXPECT_GE(ordinal_of(sm), 0);
   int shared = 0;
   cuDeviceGetAttribute(&shared, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
                        ordinal_of(86));
