@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from edge_llm_plugins import host
 from edge_llm_plugins._build import KERNELS
-from edge_llm_plugins.verify.problems import Attention, Int4Gemm, Problem
+from edge_llm_plugins.verify.problems import Attention, Int4Gemm, PlannedDevice, Problem
 
 HEAD_SIZES = (32, 64, 80, 96, 128, 256)
 
@@ -62,23 +61,32 @@ _ATTENTION_SEARCH = tuple(
 )
 
 
+# Run on every device.
+ALWAYS: tuple[Problem, ...] = (*_EDGES, *_EVERY_MODE)
+
+# Searched where these reach too few kernels, the cheapest first.
+SEARCHED: tuple[Problem, ...] = tuple(
+    sorted((*_INT4_SEARCH, *_ATTENTION_SEARCH), key=lambda problem: problem.work)
+)
+
+
 def kernels_of(sm: int) -> tuple[str, ...]:
     """The kernels that this build has for an SM."""
     return tuple(name for name, without in KERNELS.items() if sm not in without)
 
 
-def problems(device: host.Device) -> tuple[list[Problem], list[str]]:
-    """The edges, and the cheapest problem of the search for each kernel that they do not reach.
+def problems(device: PlannedDevice) -> tuple[list[Problem], list[str]]:
+    """Those of ALWAYS, and the cheapest of SEARCHED for each kernel that they do not reach.
 
     Returns:
       The problems.
       The kernels that no problem reaches: this device's plans choose others.
     """
-    chosen: list[Problem] = [*_EDGES, *_EVERY_MODE]
+    chosen = list(ALWAYS)
     missing = set(kernels_of(device.sm))
     for problem in chosen:
         missing -= set(problem.kernels(device))
-    for problem in sorted((*_INT4_SEARCH, *_ATTENTION_SEARCH), key=lambda problem: problem.work):
+    for problem in SEARCHED:
         if not missing:
             break
         found = missing & set(problem.kernels(device))

@@ -1,21 +1,62 @@
-"""Problems of the two plugins: shapes, seeded inputs, the kernels they reach, and their errors."""
+"""Problems of the two plugins: shapes, seeded inputs, the kernels they reach, and their errors.
+
+NumPy alone is needed here: the build computes with it what the C++ program of a release expects
+(tools/verify).
+"""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
+import zlib
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_llm_plugins import host, ops, quantization, reference, rope, tree
+from edge_llm_plugins import quantization, reference, tree
+from edge_llm_plugins.verify import inputs
 
 # Channels whose weights the reference has in memory at a time, in FP64.
 _SLICE = 2048
 
 
+class Plans(Protocol):
+    """What tells the variant of a problem and its splits: a library."""
+
+    def int4_gemm_variant(self, m: int, n: int, k: int, sm: int, sm_count: int) -> str: ...
+
+    def attention_variant(
+        self,
+        mode: int,
+        batch: int,
+        q_len: int,
+        num_q_heads: int,
+        num_kv_heads: int,
+        head_size: int,
+        capacity: int,
+        sm: int,
+        sm_count: int,
+    ) -> str: ...
+
+
+class PlannedDevice(Protocol):
+    """A device as far as plans know it, such as `host.Device`."""
+
+    @property
+    def library(self) -> Plans: ...
+
+    @property
+    def sm(self) -> int: ...
+
+    @property
+    def sm_count(self) -> int: ...
+
+
 class Problem(abc.ABC):
-    """One call of a plugin."""
+    """One call of an operation; `operation` is its name in `edge_llm_plugins.ops`."""
+
+    operation: ClassVar[str]
 
     @property
     @abc.abstractmethod
@@ -23,27 +64,44 @@ class Problem(abc.ABC):
         """Its shape, for people."""
 
     @property
+    def seed(self) -> int:
+        """Of its inputs."""
+        return zlib.crc32(self.label.encode())
+
+    @property
     @abc.abstractmethod
     def work(self) -> int:
         """Multiplications, to take the cheaper of two problems."""
 
     @abc.abstractmethod
-    def kernels(self, device: host.Device) -> tuple[str, ...]:
+    def kernels(self, device: PlannedDevice) -> tuple[str, ...]:
         """The kernels that a device launches for it."""
 
     @abc.abstractmethod
-    def error(self, device: host.Device, plugin_version: str) -> float:
-        """Runs it: the error as a share of the allowed one, so that up to 1 is right.
+    def arguments(self) -> dict[str, Any]:
+        """Those of the operation, new ones at each call: some are written to.
+
+        Its arrays come in the order of the plugin's inputs.
+        """
+
+    @abc.abstractmethod
+    def error(self, output: NDArray[np.float16], arguments: dict[str, Any]) -> float:
+        """The error of a result as a share of the allowed one, so that up to 1 is right.
+
+        Args:
+          output: what the operation returned.
+          arguments: what it was called with; it may have written to some.
 
         Raises:
           AssertionError: the results differ beyond numbers, or in a cache.
-          PluginError, CudaError: the device or the plugin failed.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class Int4Gemm(Problem):
     """Int4GroupwiseGemmPlugin with x [1, m, k] and weights [n, k]."""
+
+    operation = "int4_groupwise_gemm"
 
     m: int
     n: int
@@ -57,35 +115,32 @@ class Int4Gemm(Problem):
     def work(self) -> int:
         return self.m * self.n * self.k
 
-    def kernels(self, device: host.Device) -> tuple[str, ...]:
+    def kernels(self, device: PlannedDevice) -> tuple[str, ...]:
         plan = device.library.int4_gemm_variant(self.m, self.n, self.k, device.sm, device.sm_count)
         variant, splits = plan.split(" splits=")
         return (variant,) if splits == "1" else (variant, "int4_combine_f16")
 
-    def error(self, device: host.Device, plugin_version: str) -> float:
-        rng = np.random.default_rng([self.m, self.n, self.k])
-        x = rng.standard_normal((1, self.m, self.k)).astype(np.float16)
-        packed = rng.integers(-128, 128, (self.n // 2, self.k), np.int8)
+    def arguments(self) -> dict[str, NDArray]:
         groups = -(-self.k // quantization.GROUP_SIZE)
-        scales = rng.uniform(0.01, 0.1, (groups, self.n)).astype(np.float16)
-        y = ops.int4_groupwise_gemm(
-            x,
-            packed,
-            scales,
-            device=device.kind,
-            sm=device.emulated_sm,
-            plugin_version=plugin_version,
-        )
-        expected = np.concatenate(
-            [
-                reference.int4_groupwise_gemm(
-                    x, packed[n // 2 : (n + _SLICE) // 2], scales[:, n : n + _SLICE]
-                )
-                for n in range(0, self.n, _SLICE)
-            ],
-            axis=2,
-        )
-        return reference.relative_rms(y, expected) / reference.INT4_RELATIVE_RMS
+        return {
+            "x": inputs.normals(self.seed, 0, (1, self.m, self.k)),
+            "packed": inputs.int8s(self.seed, 1, (self.n // 2, self.k)),
+            "scales": inputs.scales(self.seed, 2, (groups, self.n)),
+        }
+
+    def expected(self) -> NDArray[np.float64]:
+        """The right output [1, m, n]."""
+        x, packed, scales = self.arguments().values()
+        slices = [
+            reference.int4_groupwise_gemm(
+                x, packed[n // 2 : (n + _SLICE) // 2], scales[:, n : n + _SLICE]
+            )
+            for n in range(0, self.n, _SLICE)
+        ]
+        return np.concatenate(slices, axis=2)
+
+    def error(self, output: NDArray[np.float16], arguments: dict[str, Any]) -> float:
+        return reference.relative_rms(output, self.expected()) / reference.INT4_RELATIVE_RMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +151,8 @@ class Attention(Problem):
     past: tokens of the first row that are in the cache already.
     tokens: new ones, S.
     """
+
+    operation = "attention"
 
     mode: str
     batch: int
@@ -122,7 +179,19 @@ class Attention(Problem):
     def capacity(self) -> int:
         return self.past + self.tokens
 
-    def kernels(self, device: host.Device) -> tuple[str, ...]:
+    @property
+    def pasts(self) -> NDArray[np.int32]:
+        """Tokens of each row that are in the cache already: the first slot that is written."""
+        return np.maximum(self.past - np.arange(self.batch), 0).astype(np.int32)
+
+    @property
+    def written(self) -> NDArray[np.int32]:
+        """Slots of each row that are written."""
+        if self.mode in ("decode", "tree"):
+            return np.full(self.batch, self.tokens, np.int32)
+        return np.maximum(self.tokens - np.arange(self.batch), 1).astype(np.int32)
+
+    def kernels(self, device: PlannedDevice) -> tuple[str, ...]:
         plan = device.library.attention_variant(
             MODES.index(self.mode),
             self.batch,
@@ -139,64 +208,55 @@ class Attention(Problem):
         combine = () if splits == "1" else ("attention_combine_f16",)
         return (*append, variant, *combine)
 
-    def error(self, device: host.Device, plugin_version: str) -> float:
-        arguments = self._arguments()
-        expected, expected_cache = reference.attention(**arguments)
-        cache = arguments["kv_cache"].copy()
-        output = ops.attention(
-            **{**arguments, "kv_cache": cache},
-            device=device.kind,
-            sm=device.emulated_sm,
-            plugin_version=plugin_version,
-        )
-        reference.assert_cache_close(cache, expected_cache, self.head_size)
+    def arguments(self) -> dict[str, NDArray | int]:
+        """As `Problem.arguments`; the cache is NaN where nothing was written."""
+        cache_shape = (self.batch, 2, self.num_kv_heads, self.capacity, self.head_size)
+        cache = inputs.normals(self.seed, 1, cache_shape)
+        for row, past in enumerate(self.pasts):
+            cache[row, :, :, past:] = np.nan
+        heads = self.num_q_heads + 2 * self.num_kv_heads
+        step = self._step()
+        return {
+            "qkv": inputs.normals(self.seed, 0, (self.batch, self.tokens, heads * self.head_size)),
+            "kv_cache": cache,
+            "context_lengths": step.pop("context_lengths"),
+            "rope_cos_sin": inputs.rope_table(self.capacity, self.head_size),
+            **step,
+            "num_q_heads": self.num_q_heads,
+            "num_kv_heads": self.num_kv_heads,
+            "head_size": self.head_size,
+        }
+
+    def _step(self) -> dict[str, NDArray]:
+        if self.mode == "prefill":
+            none = np.empty(0, np.int32)
+            return {"context_lengths": self.written, "kv_cache_start_index": none}
+        if self.mode == "chunk":
+            return {"context_lengths": self.written, "kv_cache_start_index": self.pasts}
+        step = {
+            "context_lengths": self.pasts + np.int32(self.tokens),
+            "kv_cache_start_index": np.zeros_like(self.pasts),
+        }
+        if self.mode == "decode":
+            return step
+        parents = np.tile(inputs.parents(self.seed, 2, self.tokens), (self.batch, 1))
+        return {
+            **step,
+            "attention_mask": tree.pack_mask(parents),
+            "attention_pos_ids": tree.position_ids(parents, self.pasts),
+        }
+
+    def expected(self) -> tuple[NDArray[np.float64], NDArray[np.float16]]:
+        """The right output [B, S, Hq, D], and the cache [B, 2, Hkv, Cap, D] behind it."""
+        return reference.attention(**self.arguments())
+
+    def error(self, output: NDArray[np.float16], arguments: dict[str, Any]) -> float:
+        expected, expected_cache = self.expected()
+        reference.assert_cache_close(arguments["kv_cache"], expected_cache, self.head_size)
         if not np.isfinite(output).all():
             raise AssertionError(f"{np.sum(~np.isfinite(output))} outputs are NaN or infinite")
         allowed = reference.ATTENTION_TOLERANCE * (1 + np.abs(expected))
         return float(np.max(np.abs(output - expected) / allowed))
-
-    def _arguments(self) -> dict[str, NDArray | int]:
-        """Those of ops.attention; the cache is NaN where nothing was written."""
-        rng = np.random.default_rng(
-            [MODES.index(self.mode), self.batch, self.past, self.tokens, self.head_size]
-        )
-        pasts = np.maximum(self.past - np.arange(self.batch), 0).astype(np.int32)
-        cache_shape = (self.batch, 2, self.num_kv_heads, self.capacity, self.head_size)
-        cache = rng.standard_normal(cache_shape, np.float32).astype(np.float16)
-        for row, past in enumerate(pasts):
-            cache[row, :, :, past:] = np.nan
-        heads = self.num_q_heads + 2 * self.num_kv_heads
-        qkv = rng.standard_normal((self.batch, self.tokens, heads * self.head_size), np.float32)
-        return {
-            "qkv": qkv.astype(np.float16),
-            "kv_cache": cache,
-            "rope_cos_sin": rope.cos_sin(self.capacity, self.head_size),
-            "num_q_heads": self.num_q_heads,
-            "num_kv_heads": self.num_kv_heads,
-            "head_size": self.head_size,
-            **self._step(pasts, rng),
-        }
-
-    def _step(self, pasts: NDArray[np.int32], rng: np.random.Generator) -> dict[str, NDArray]:
-        shorter = np.maximum(self.tokens - np.arange(self.batch), 1).astype(np.int32)
-        none = np.empty(0, np.int32)
-        if self.mode == "prefill":
-            return {"context_lengths": shorter, "kv_cache_start_index": none}
-        if self.mode == "chunk":
-            return {"context_lengths": shorter, "kv_cache_start_index": pasts}
-        step = {
-            "context_lengths": pasts + np.int32(self.tokens),
-            "kv_cache_start_index": np.zeros_like(pasts),
-        }
-        if self.mode == "decode":
-            return step
-        parents = [-1, *(int(rng.integers(-1, token)) for token in range(1, self.tokens))]
-        parents = np.tile(np.array(parents, np.int32), (self.batch, 1))
-        return {
-            **step,
-            "attention_mask": tree.pack_mask(parents),
-            "attention_pos_ids": tree.position_ids(parents, pasts),
-        }
 
 
 # In the order of the library's numbers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from edge_llm_plugins import host
+from edge_llm_plugins import host, ops
 from edge_llm_plugins.verify.problems import Problem
 
 PLUGIN_VERSIONS = ("1", "2")
@@ -36,12 +36,20 @@ def verify(device: host.Device, problems: Sequence[Problem]) -> Iterator[Verdict
         yield _verify(device, problem)
 
 
+def _error(device: host.Device, problem: Problem, plugin_version: str) -> float:
+    arguments = problem.arguments()
+    output = getattr(ops, problem.operation)(
+        **arguments, device=device.kind, sm=device.emulated_sm, plugin_version=plugin_version
+    )
+    return problem.error(output, arguments)
+
+
 def _verify(device: host.Device, problem: Problem) -> Verdict:
     kernels = problem.kernels(device)
     worst = 0.0
     for version in PLUGIN_VERSIONS:
         try:
-            error = problem.error(device, version)
+            error = _error(device, problem, version)
         except (AssertionError, host.PluginError, host.CudaError) as failure:
             return Verdict(problem, kernels, None, f'plugin "{version}": {failure}')
         worst = max(worst, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_llm_plugins import host, ops
-from edge_llm_plugins.verify import coverage, verdicts
+from edge_llm_plugins.verify import coverage, inputs, verdicts
 from edge_llm_plugins.verify.problems import MODES, Attention, Int4Gemm
 
 DEVICES = host.emulated_devices()
@@ -37,6 +38,22 @@ def test_every_mode_is_verified_on_every_head_size() -> None:
     problems, _ = coverage.problems(DEVICES[0])
     pairs = {(p.mode, p.head_size) for p in problems if isinstance(p, Attention)}
     assert pairs == {(mode, size) for mode in MODES for size in coverage.HEAD_SIZES}
+
+
+# tools/verify/inputs_test.cc has the same numbers.
+@pytest.mark.parametrize(
+    ("made", "crc"),
+    [
+        (inputs.normals(7, 1, (1000,)), 0x6D46404B),
+        (inputs.scales(7, 2, (1000,)), 0x358AD831),
+        (inputs.int8s(7, 3, (1000,)), 0x47B8E6F5),
+        (inputs.rope_table(50, 64), 0xDB092B98),
+        (inputs.parents(7, 4, 100), 0x22607AD5),
+    ],
+    ids=["normals", "scales", "int8s", "rope_table", "parents"],
+)
+def test_inputs_are_those_of_cpp(made: NDArray, crc: int) -> None:
+    assert zlib.crc32(made.tobytes()) == crc
 
 
 @pytest.mark.parametrize(
