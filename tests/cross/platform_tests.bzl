@@ -1,5 +1,6 @@
 """What is tested of each platform that only cross builds reach."""
 
+load("//kernels:variants.bzl", "SMS")
 load("//platforms:platforms.bzl", "PLATFORMS")
 load("//tools/bazel:defs.bzl", "py_test", "requirement")
 load("//tools/bazel:transition.bzl", "for_platform")
@@ -13,6 +14,46 @@ _LIBRARIES = ["@qemu//:usr/lib/aarch64-linux-gnu/%s" % name for name in [
     "libpthread.so.0",
     "librt.so.1",
 ]]
+
+def newer_gpu(platform):
+    """The emulated GPU of the first SM that is newer than all of a platform's, for which it has PTX alone.
+
+    Args:
+      platform: a row of the table of platforms.
+
+    Returns:
+      Its ordinal.
+    """
+    newest = max([int(sm) for sm in PLATFORMS[platform]["sms"]])
+    return [ordinal for ordinal, sm in enumerate(SMS) if int(sm) > newest][0]
+
+def verify_qemu_test(name, platform, size):
+    """Runs the C++ verify program of a platform's release under qemu, on the emulator.
+
+    Args:
+      name: the target.
+      platform: an aarch64 row of the table of platforms.
+      size: Bazel's test size.
+    """
+    for_platform(
+        name = name + "_emulator",
+        platform = platform,
+        tags = ["manual"],
+        target = "//tools/ptx_emulator:libptx_emulator_cuda.so",
+    )
+    py_test(
+        name = name,
+        size = size,
+        srcs = ["verify_qemu_test.py"],
+        data = [name + "_emulator", platform + "_dist", _QEMU] + _LIBRARIES,
+        env = {
+            "ARCHIVE": "$(rlocationpath :%s_dist)" % platform,
+            "EMULATOR": "$(rlocationpath :%s_emulator)" % name,
+            "LOADER": "$(rlocationpath %s)" % _LIBRARIES[0],
+            "NEWER_GPU": str(newer_gpu(platform)),
+            "QEMU": "$(rlocationpath %s)" % _QEMU,
+        },
+    )
 
 def platform_tests(name, programs):
     """Tests the release of a platform: what its files say, and that they run on its processor.

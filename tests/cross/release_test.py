@@ -42,6 +42,7 @@ EXPECTED = {
     "x86_64_cuda12": Expected((2, 28), (80, 86, 89, 90), "12.6", "EM_X86_64"),
 }
 PLATFORM = os.environ["PLATFORM"]
+ARCHIVE = pathlib.Path(os.environ["TEST_SRCDIR"]) / os.environ["ARCHIVE"]
 
 MOST_LIBRARY_BYTES = 15 * 10**6
 
@@ -83,12 +84,18 @@ def images(expected: Expected) -> set[str]:
 @pytest.fixture(scope="module")
 def archive() -> dict[str, bytes]:
     """The files of the archive, without the one folder that holds them."""
-    path = pathlib.Path(os.environ["TEST_SRCDIR"]) / os.environ["ARCHIVE"]
-    with tarfile.open(path) as tar:
+    with tarfile.open(ARCHIVE) as tar:
         return {
             member.name.partition("/")[2]: tar.extractfile(member).read()
             for member in tar.getmembers()
         }
+
+
+@pytest.fixture(scope="module")
+def modes() -> dict[str, int]:
+    """The permissions of these files."""
+    with tarfile.open(ARCHIVE) as tar:
+        return {member.name.partition("/")[2]: member.mode for member in tar.getmembers()}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +106,14 @@ def library(archive: dict[str, bytes]) -> bytes:
 @pytest.fixture(scope="module")
 def elf(library: bytes) -> ELFFile:
     return ELFFile(io.BytesIO(library))
+
+
+@pytest.fixture(
+    scope="module", params=["lib/libedge_llm_plugins.so", "bin/edge_llm_plugins_verify"]
+)
+def program(archive: dict[str, bytes], request: pytest.FixtureRequest) -> ELFFile:
+    """What runs on the target's processor."""
+    return ELFFile(io.BytesIO(archive[request.param]))
 
 
 @pytest.fixture(scope="module")
@@ -120,19 +135,20 @@ def test_library_is_small(library: bytes) -> None:
 
 
 def test_symbols_are_no_newer_than_the_platforms_c_library(
-    elf: ELFFile, expected: Expected
+    program: ELFFile, expected: Expected
 ) -> None:
+    assert program["e_machine"] == expected.machine
     versions = [
         tuple(map(int, need.name.removeprefix("GLIBC_").split(".")))
-        for _, needs in elf.get_section_by_name(".gnu.version_r").iter_versions()
+        for _, needs in program.get_section_by_name(".gnu.version_r").iter_versions()
         for need in needs
     ]
     assert versions, "a library that uses no C library is not ours"
     assert max(versions) <= expected.glibc
 
 
-def test_needed_libraries_are_of_the_c_library(elf: ELFFile) -> None:
-    dynamic = elf.get_section_by_name(".dynamic")
+def test_needed_libraries_are_of_the_c_library(program: ELFFile) -> None:
+    dynamic = program.get_section_by_name(".dynamic")
     needed = {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")}
     assert "libc.so.6" in needed
     assert needed <= ALLOWED_NEEDED
@@ -163,6 +179,7 @@ def test_manifest_of_the_archive_tells_the_same(
 ) -> None:
     manifest = json.loads(archive["manifest.json"])
     assert manifest["platform"] == PLATFORM
+    assert manifest["cpu"] == ("x86_64" if PLATFORM.startswith("x86_64") else "aarch64")
     assert manifest["cuda"] == expected.cuda
     assert manifest["sms"] == list(map(str, expected.sms))
     assert manifest["glibc"] == ".".join(map(str, expected.glibc))
@@ -256,6 +273,17 @@ def unpacked(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
                     for member in bundle
                     if (file := bundle.extractfile(member))
                 )
+
+
+def test_verify_script_and_what_it_needs_are_packed(
+    archive: dict[str, bytes], modes: dict[str, int], images: set[str]
+) -> None:
+    assert archive["verify.sh"].startswith(b"#!/bin/sh\n")
+    assert modes["verify.sh"] == modes["bin/edge_llm_plugins_verify"] == 0o755
+    golden = archive["share/verify.golden"]
+    assert golden.startswith(b"edge_llm_plugins verify 1\n")
+    kernels = set(re.findall(rb"^kernel (\w+)", golden, re.MULTILINE))
+    assert {name.rpartition("_")[0].encode() for name in images} <= kernels
 
 
 def test_nothing_tells_where_it_was_built(archive: dict[str, bytes]) -> None:

@@ -10,6 +10,7 @@ def _dist_archive_impl(ctx):
     folder = "edge_llm_plugins-%s-%s" % (ctx.attr.version, ctx.attr.platform)
     archive = ctx.actions.declare_file(folder + ".tar.gz")
     facts = {
+        "cpu": ctx.attr.cpu,
         "cuda": ctx.attr.cuda,
         "glibc": ctx.attr.glibc,
         "platform": ctx.attr.platform,
@@ -48,6 +49,7 @@ _dist_archive = rule(
             allow_files = True,
             doc = "What is packed, and where to; a destination that ends with / is a folder.",
         ),
+        "cpu": attr.string(),
         "cuda": attr.string(),
         "glibc": attr.string(),
         "platform": attr.string(),
@@ -75,6 +77,7 @@ def dist_archive(name, version, contents, with_python, **kwargs):
         name = name,
         components = platform_select(lambda row: json.encode(components(row["cuda"]))),
         contents = contents,
+        cpu = platform_select(lambda row: row["cpu"]),
         cuda = platform_select(lambda row: row["cuda"]),
         glibc = platform_select(lambda row: row["glibc"]),
         platform = platform_name(),

@@ -51,7 +51,9 @@ def kernels(manifest: dict[str, Any], sms: list[str]) -> dict[str, list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, fromfile_prefix_chars="@")
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--folder", required=True, help="the one folder that the archive unpacks to")
+    parser.add_argument(
+        "--folder", required=True, help="the one folder that the archive unpacks to"
+    )
     parser.add_argument("--facts", required=True, help="JSON of version, platform, CUDA and SMs")
     parser.add_argument("--components", help="JSON of rows of components.bzl")
     parser.add_argument("--kernels", type=pathlib.Path, help="manifest of the kernels")
@@ -89,7 +91,8 @@ def main() -> None:
         tarfile.open(mode="w", fileobj=compressed, format=tarfile.PAX_FORMAT) as archive,
     ):
         for name, content in sorted(files.items()):
-            add(archive, f"{args.folder}/{name}", content, executable=name.endswith((".sh", ".so")))
+            executable = name.startswith("bin/") or name.endswith((".sh", ".so"))
+            add(archive, f"{args.folder}/{name}", content, executable)
 
 
 if __name__ == "__main__":
