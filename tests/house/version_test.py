@@ -8,6 +8,8 @@ import re
 import tarfile
 import zipfile
 
+import pytest
+
 from tests.house import source_tree
 
 VERSION = os.environ["VERSION"]
@@ -17,6 +19,7 @@ SPELLED = {
     "CHANGELOG.md": "its top heading",
     "docs/benchmarks/attention.json": "recorded with a measurement",
     "docs/benchmarks/int4_gemm.json": "recorded with a measurement",
+    "docs/on_target.md": "names of files and output as users see them",
     "docs/workflow.md": "names of files and output as users see them",
     "version.bzl": "the place",
 }
@@ -55,9 +58,11 @@ def test_archive_is_named_after_it() -> None:
     assert all(f"-{VERSION}-" in name for name in packed), packed
 
 
-def test_workflow_page_shows_it() -> None:
-    text = (source_tree.unpack() / "docs/workflow.md").read_text()
-    shown = re.findall(r"edge_llm_plugins-([\d.]+)-|^version +(\S+)$", text, re.MULTILINE)
+@pytest.mark.parametrize("page", ["docs/on_target.md", "docs/workflow.md"])
+def test_page_shows_it(page: str) -> None:
+    text = (source_tree.unpack() / page).read_text()
+    said = r"edge_llm_plugins-([\d.]+)-|^version +(\S+)$|^edge_llm_plugins (\S+) for"
+    shown = re.findall(said, text, re.MULTILINE)
     assert {"".join(groups) for groups in shown} == {VERSION}
 
 
