@@ -18,10 +18,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+
+# Of any number of a scaling; far beyond what checkpoints have, and their products are finite.
+_LARGEST = 1e12
 
 
 def plain_frequencies(base: float, rotary_size: int) -> NDArray[np.float64]:
@@ -113,6 +118,7 @@ class Llama3(Scaling):
     def __post_init__(self) -> None:
         _check_at_least("factor", self.factor, 1)
         _check_at_least("low_freq_factor", self.low_freq_factor, 0)
+        _check_at_least("high_freq_factor", self.high_freq_factor, 0)
         if not self.high_freq_factor > self.low_freq_factor:
             raise ValueError(
                 f"high_freq_factor is {self.high_freq_factor}: more than low_freq_factor = "
@@ -150,6 +156,8 @@ class Yarn(Scaling):
         _check_at_least(
             "original_max_position_embeddings", self.original_max_position_embeddings, 1
         )
+        _check_at_least("beta_fast", self.beta_fast, 0)
+        _check_at_least("beta_slow", self.beta_slow, 0)
         if not 0 < self.beta_slow <= self.beta_fast:
             raise ValueError(
                 f"beta_slow is {self.beta_slow}: more than 0 and at most beta_fast = "
@@ -207,7 +215,11 @@ class LongRope(Scaling):
     def frequencies(self, base: float, rotary_size: int) -> NDArray[np.float64]:
         is_long = self.length > self.original_max_position_embeddings
         name = "long_factor" if is_long else "short_factor"
-        factors = np.asarray(getattr(self, name), np.float64)
+        given = getattr(self, name)
+        try:
+            factors = np.asarray(given, np.float64)
+        except (OverflowError, TypeError, ValueError):
+            raise ValueError(f"{name} is {given!r}: a list of numbers is allowed") from None
         if factors.shape != (rotary_size // 2,) or not (np.isfinite(factors) & (factors > 0)).all():
             raise ValueError(
                 f"{name} is {factors.tolist()}: R/2 = {rotary_size // 2} finite numbers above 0 "
@@ -325,5 +337,5 @@ def _check_rotary_size(rotary_size: int, smallest: int = 2) -> None:
 
 
 def _check_at_least(name: str, value: float, smallest: float) -> None:
-    if not smallest <= value < math.inf:
-        raise ValueError(f"{name} is {value}: a finite number of at least {smallest} is allowed")
+    if not isinstance(value, numbers.Real) or not smallest <= value <= _LARGEST:
+        raise ValueError(f"{name} is {value!r}: a number from {smallest} to {_LARGEST:g} is allowed")

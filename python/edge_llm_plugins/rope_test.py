@@ -330,10 +330,16 @@ def test_scalings_take_the_keys_of_a_checkpoint() -> None:
         (
             lambda: rope.LongRope([1.0], [1.0], 1, 8, 9),
             ValueError,
-            "original_max_position_embeddings is 1: a finite number of at least 2",
+            "original_max_position_embeddings is 1: a number from 2 to 1e+12",
         ),
-        (lambda: rope.Linear(0.5), ValueError, "factor is 0.5: a finite number of at least 1"),
+        (lambda: rope.Linear(0.5), ValueError, "factor is 0.5: a number from 1 to 1e+12"),
         (lambda: rope.Ntk(math.inf), ValueError, "factor is inf"),
+        (lambda: rope.Linear("2"), ValueError, "factor is '2': a number from 1"),
+        (
+            lambda: rope.Yarn(4.0, 32768, beta_fast=1e308),
+            ValueError,
+            "beta_fast is 1e+308: a number from 0 to 1e+12",
+        ),
         (
             lambda: rope.cos_sin(4, 2, scaling=rope.Ntk(2.0)),
             ValueError,

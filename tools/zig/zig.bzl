@@ -114,12 +114,32 @@ _LINK_ACTIONS = [
     ACTION_NAMES.cpp_link_nodeps_dynamic_library,
 ]
 
-def _flags(name, actions, flags):
+def _flags(name, actions, flags, enabled = True):
     return feature(
         name = name,
-        enabled = True,
+        enabled = enabled,
         flag_sets = [flag_set(actions = actions, flag_groups = [flag_group(flags = flags)])],
     )
+
+# The checks of UndefinedBehaviorSanitizer that need no C++ runtime.
+_UNDEFINED = [
+    "alignment",
+    "array-bounds",
+    "bool",
+    "builtin",
+    "enum",
+    "float-cast-overflow",
+    "integer-divide-by-zero",
+    "nonnull-attribute",
+    "null",
+    "pointer-overflow",
+    "return",
+    "returns-nonnull-attribute",
+    "shift",
+    "signed-integer-overflow",
+    "unreachable",
+    "vla-bound",
+]
 
 def _zig_toolchain_config_impl(ctx):
     actions = [
@@ -161,6 +181,17 @@ def _zig_toolchain_config_impl(ctx):
                 "-D__TIMESTAMP__=\"redacted\"",
             ]),
             _flags("cxx_flags", _CXX_ACTIONS, ["-std=c++17", "-fvisibility-inlines-hidden"]),
+            # What a fuzzer of tools/testing/fuzz.bzl is compiled with.
+            _flags("fuzzing", _COMPILE_ACTIONS, [
+                # Each in a flag of its own: zig passes over a list.
+                "-fsanitize=fuzzer-no-link",
+                "-fsanitize=address",
+                # By their names, as zig does not take "undefined" back once it was refused.
+                "-fsanitize=" + ",".join(_UNDEFINED),
+                # A report with the place in the source instead of a trap.
+                "-fno-sanitize-trap=all",
+                "-fno-sanitize-recover=all",
+            ], enabled = False),
             _flags("link_flags", _LINK_ACTIONS, _LINK_FLAGS),
         ],
         host_system_name = "local",

@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import pathlib
-from typing import Any
 
 from edge_llm_plugins.models.config import ModelConfig
+from edge_llm_plugins.models.json_values import boolean, integer, mapping, number, text
 from edge_llm_plugins.models.limits import Limits, Profile, profiles_from_json
+from edge_llm_plugins.models.tensor_files import read_json
 
 FORMAT_VERSION = 1
 
@@ -21,6 +22,11 @@ WEIGHTS = {
     STREAMED: "in the engine file; the runtime may keep a part of them in host memory",
     EXTERNAL: "not in the engine file, but read from the ONNX model when the engine is loaded",
 }
+
+_TEXTS = (
+    *("package", "tensorrt", "plugins", "layers_found_in"),
+    *("weights", "onnx", "onnx_sha256"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,17 +81,27 @@ class EngineMetadata:
             raise FileNotFoundError(
                 f"{path} is missing: build the engine with edge-llm-plugins build"
             )
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = fields.pop("format_version", None)
+        fields = read_json(path)
+        version = fields.get("format_version")
         if version != FORMAT_VERSION:
             raise ValueError(
-                f"{path} has format_version {version}: {FORMAT_VERSION} is allowed; build the "
+                f"{path} has format_version {version!r}: {FORMAT_VERSION} is allowed; build the "
                 "engine again"
             )
-        fields["config"] = ModelConfig.from_json(fields["config"])
-        fields["limits"] = Limits(**fields["limits"])
-        fields["profiles"] = profiles_from_json(fields["profiles"])
-        return cls(**fields)
+        if fields.get("weights") not in list(WEIGHTS):
+            raise ValueError(
+                f"{path} has weights {fields.get('weights')!r}: {', '.join(WEIGHTS)} are allowed"
+            )
+        layers = mapping(fields, "plugin_layers")
+        return cls(
+            config=ModelConfig.from_json(mapping(fields, "config")),
+            limits=Limits.from_json(mapping(fields, "limits")),
+            profiles=profiles_from_json(mapping(fields, "profiles")),
+            plugin_layers={name: integer(layers, name) for name in layers},
+            alias_kv_cache=boolean(fields, "alias_kv_cache"),
+            seconds=number(fields, "seconds"),
+            **{name: text(fields, name) for name in _TEXTS},
+        )
 
 
 def metadata_path(engine_path: str | os.PathLike[str]) -> pathlib.Path:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import onnx
 
+from edge_llm_plugins.models import json_values
 from edge_llm_plugins.models.config import ModelConfig
 from edge_llm_plugins.models.limits import Limits, Profile, profiles_from_json
 
@@ -46,15 +47,18 @@ class Metadata:
             raise ValueError(
                 f"the ONNX model has no metadata {KEY!r}: export it with edge-llm-plugins export"
             )
-        fields = json.loads(properties[KEY])
+        fields = json_values.parse(properties[KEY], f"the ONNX model's metadata {KEY!r}")
         if fields.get("format_version") != FORMAT_VERSION:
             raise ValueError(
-                f"the ONNX model's metadata have format_version {fields.get('format_version')}: "
+                f"the ONNX model's metadata have format_version {fields.get('format_version')!r}: "
                 f"{FORMAT_VERSION} is allowed; export the model again"
             )
-        profiles = profiles_from_json(fields["profiles"])
-        config, limits = ModelConfig.from_json(fields["config"]), Limits(**fields["limits"])
-        return cls(config, limits, fields["tensorrt_major"], profiles)
+        return cls(
+            ModelConfig.from_json(json_values.mapping(fields, "config")),
+            Limits.from_json(json_values.mapping(fields, "limits")),
+            json_values.integer(fields, "tensorrt_major"),
+            profiles_from_json(json_values.mapping(fields, "profiles")),
+        )
 
 
 def read_metadata(model: onnx.ModelProto) -> Metadata:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_llm_plugins.models import gguf_file, packed_linears
 from edge_llm_plugins.models.config import ModelConfig
+from edge_llm_plugins.models.json_values import mapping
 from edge_llm_plugins.models.packed_linears import QuantizedLinear
 from edge_llm_plugins.models.tensor_files import TensorFiles, read_json
 
@@ -97,9 +98,8 @@ class SafetensorsCheckpoint:
         self.config = ModelConfig.from_hf(config)
         self._files = TensorFiles(self._folder)
         self._layout: packed_linears.Layout | None = None
-        quantization: dict[str, Any] | None = config.get("quantization_config")
-        if quantization is not None:
-            self._layout = packed_linears.layout(quantization)
+        if config.get("quantization_config") is not None:
+            self._layout = packed_linears.layout(mapping(config, "quantization_config"))
 
     def names(self) -> list[str]:
         names = []

@@ -97,7 +97,10 @@ def test_shards_with_an_index(tmp_path: pathlib.Path) -> None:
     [
         ("[1]", "holds a list: a JSON object is allowed"),
         ("{}", "has no weight_map"),
-        ("{", "is no JSON file"),
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ('{"weight_map": {"x": 1}}', "x is 1: a text is allowed"),
+        ('{"weight_map": {"x": "../y"}}', "x is '../y': the name of a file beside the index"),
     ],
 )
 def test_an_index_that_is_none_is_refused(
@@ -118,6 +121,13 @@ def test_a_quantized_model_is_no_checkpoint(tmp_path: pathlib.Path) -> None:
 def test_other_dtypes_are_refused_by_name(tmp_path: pathlib.Path) -> None:
     write_folder(tmp_path, weights(LLAMA) | {UP: np.zeros((192, 64), np.int8)}, LLAMA)
     with pytest.raises(ValueError, match=rf"{UP} has dtype int8: F32, F16 or BF16 is served"):
+        open_checkpoint(tmp_path).tensor(UP)
+
+
+def test_dtypes_that_numpy_lacks_are_refused_by_name(tmp_path: pathlib.Path) -> None:
+    eights = np.zeros((192, 64), ml_dtypes.float8_e4m3fn)
+    write_folder(tmp_path, weights(LLAMA) | {UP: eights}, LLAMA)
+    with pytest.raises(ValueError, match=rf"{UP} has dtype F8_E4M3: one of NumPy or BF16"):
         open_checkpoint(tmp_path).tensor(UP)
 
 
@@ -302,7 +312,7 @@ def test_rope_factors_of_gguf_are_taken(tmp_path: pathlib.Path) -> None:
 def test_gguf_with_unknown_or_missing_tensors_is_refused(tmp_path: pathlib.Path) -> None:
     extra = {"blk.0.attn_q.lora_a": np.ones(32, np.float32)}
     write_gguf(tmp_path / "m.gguf", weights(LLAMA), extra=extra)
-    with pytest.raises(ValueError, match=r"has 1 tensors .* such as blk\.0\.attn_q\.lora_a"):
+    with pytest.raises(ValueError, match=r"has 1 tensors .* such as 'blk\.0\.attn_q\.lora_a"):
         open_checkpoint(tmp_path / "m.gguf")
     tensors = weights(LLAMA)
     del tensors[UP]

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_llm_plugins import rope
+from edge_llm_plugins.models.json_values import (
+    LARGEST,
+    boolean,
+    get,
+    integer,
+    mapping,
+    number,
+    refusal,
+)
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
+
+# Sizes with a bound of their own: names and tables are made of them before any tensor is looked at.
+_LARGEST = {"num_layers": 1024, "head_size": 1024}
 
 _SCALINGS = {
     "linear": rope.Linear,
@@ -56,10 +68,19 @@ class ModelConfig:
             raise ValueError(
                 f"architecture is {self.architecture!r}: {', '.join(ARCHITECTURES)} are served"
             )
+        values = vars(self)
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int" and not (isinstance(value, int) and value > 0):
-                raise ValueError(f"{field.name} is {value!r}: an integer above 0 is allowed")
+            name = field.name
+            if field.type == "int":
+                integer(values, name, largest=_LARGEST.get(name, LARGEST))
+            elif field.type == "float":
+                number(values, name)
+            elif field.type == "bool":
+                boolean(values, name)
+        if self.bos_token_id is not None:
+            integer(values, "bos_token_id", smallest=0)
+        for token in self.eos_token_ids:
+            integer({"eos_token_ids": token}, "eos_token_ids", smallest=0)
         if self.num_q_heads % self.num_kv_heads:
             raise ValueError(
                 f"num_q_heads is {self.num_q_heads}: a multiple of num_kv_heads = "
@@ -125,12 +146,13 @@ class ModelConfig:
     def _scaling(self) -> rope.Scaling | None:
         if self.rope_scaling is None:
             return None
-        kind = self.rope_scaling.get("rope_type", self.rope_scaling.get("type"))
-        if kind not in _SCALINGS:
+        scaling = mapping(vars(self), "rope_scaling")
+        kind = scaling.get("rope_type", scaling.get("type"))
+        if not isinstance(kind, str) or kind not in _SCALINGS:
             raise ValueError(
                 f"rope_scaling has the type {kind!r}: {', '.join(_SCALINGS)} are served"
             )
-        arguments = {k: v for k, v in self.rope_scaling.items() if k not in _SCALING_LABELS}
+        arguments = {k: v for k, v in scaling.items() if k not in _SCALING_LABELS}
         if kind in ("longrope", "yarn"):
             arguments.setdefault("original_max_position_embeddings", self.max_positions)
         if kind == "longrope":
@@ -168,31 +190,33 @@ class ModelConfig:
                 raise ValueError(f"{key} is {config[key]!r}: {allowed!r} is served")
         # transformers 5 moves rope_theta and its companions into rope_parameters.
         scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
-        rope_values = {**config, **scaling}
+        rope_values = {**config, **mapping({"rope_scaling": scaling}, "rope_scaling")}
         if scaling.get("rope_type", scaling.get("type", "default")) == "default":
             scaling = None
-        num_q_heads = _get(config, "num_attention_heads")
-        head_size = config.get("head_dim") or _get(config, "hidden_size") // num_q_heads
-        eos = config.get("eos_token_id")
+        num_q_heads = integer(config, "num_attention_heads")
+        head_size = integer(config, "hidden_size") // num_q_heads
+        if config.get("head_dim"):
+            head_size = integer(config, "head_dim")
+        turned = number(rope_values, "partial_rotary_factor", 1.0)
         return cls(
             architecture=architecture,
-            hidden_size=_get(config, "hidden_size"),
-            num_layers=_get(config, "num_hidden_layers"),
+            hidden_size=integer(config, "hidden_size"),
+            num_layers=get(config, "num_hidden_layers"),
             num_q_heads=num_q_heads,
             num_kv_heads=config.get("num_key_value_heads") or num_q_heads,
             head_size=head_size,
-            intermediate_size=_get(config, "intermediate_size"),
-            vocab_size=_get(config, "vocab_size"),
-            max_positions=_get(config, "max_position_embeddings"),
-            rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
-            rope_theta=float(rope_values.get("rope_theta", 10000.0)),
-            rotary_size=int(head_size * rope_values.get("partial_rotary_factor", 1.0)),
+            intermediate_size=get(config, "intermediate_size"),
+            vocab_size=get(config, "vocab_size"),
+            max_positions=get(config, "max_position_embeddings"),
+            rms_norm_eps=number(config, "rms_norm_eps", 1e-6),
+            rope_theta=number(rope_values, "rope_theta", 10000.0),
+            rotary_size=int(head_size * turned),
             rope_scaling=scaling,
             tie_embeddings=bool(config.get("tie_word_embeddings", False)),
             qkv_bias=architecture == "qwen2",
             qk_norm=architecture == "qwen3",
             bos_token_id=config.get("bos_token_id"),
-            eos_token_ids=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+            eos_token_ids=_token_ids(config.get("eos_token_id")),
         )
 
     @classmethod
@@ -220,39 +244,43 @@ class ModelConfig:
                 f"general.architecture is {architecture!r}: {', '.join(ARCHITECTURES)} are served"
             )
 
-        def get(key: str, default: Any = None) -> Any:
-            key = f"{architecture}.{key}"
-            return _get(metadata, key) if default is None else metadata.get(key, default)
+        def optional(key: str, default: Any) -> Any:
+            return metadata.get(f"{architecture}.{key}", default)
 
-        if get("expert_count", 0):
-            raise ValueError(f"{architecture}.expert_count is {get('expert_count')}: 0 is served")
-        num_q_heads = get("attention.head_count")
-        head_size = get("attention.key_length", get("embedding_length") // num_q_heads)
-        if get("attention.value_length", head_size) != head_size:
+        def size(key: str, default: int | None = None) -> int:
+            return integer(metadata, f"{architecture}.{key}", default)
+
+        def value(key: str, default: float | None = None) -> float:
+            return number(metadata, f"{architecture}.{key}", default)
+
+        if experts := optional("expert_count", 0):
+            raise ValueError(f"{architecture}.expert_count is {experts!r}: 0 is served")
+        num_q_heads = size("attention.head_count")
+        head_size = size("attention.key_length", size("embedding_length") // num_q_heads)
+        if optional("attention.value_length", head_size) != head_size:
             raise ValueError(
-                f"{architecture}.attention.value_length is {get('attention.value_length')}: the "
-                f"key_length {head_size} is served"
+                f"{architecture}.attention.value_length is "
+                f"{optional('attention.value_length', 0)!r}: the key_length {head_size} is served"
             )
-        bos, eos = (metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
         return cls(
             architecture=architecture,
-            hidden_size=get("embedding_length"),
-            num_layers=get("block_count"),
+            hidden_size=size("embedding_length"),
+            num_layers=size("block_count"),
             num_q_heads=num_q_heads,
-            num_kv_heads=get("attention.head_count_kv", num_q_heads),
+            num_kv_heads=size("attention.head_count_kv", num_q_heads),
             head_size=head_size,
-            intermediate_size=get("feed_forward_length"),
-            vocab_size=get("vocab_size"),
-            max_positions=get("context_length"),
-            rms_norm_eps=float(get("attention.layer_norm_rms_epsilon")),
-            rope_theta=float(get("rope.freq_base", 10000.0)),
-            rotary_size=get("rope.dimension_count", head_size),
-            rope_scaling=_gguf_scaling(get, rope_factors),
+            intermediate_size=size("feed_forward_length"),
+            vocab_size=size("vocab_size"),
+            max_positions=size("context_length"),
+            rms_norm_eps=value("attention.layer_norm_rms_epsilon"),
+            rope_theta=value("rope.freq_base", 10000.0),
+            rotary_size=size("rope.dimension_count", head_size),
+            rope_scaling=_gguf_scaling(optional, size, value, rope_factors),
             tie_embeddings=tie_embeddings,
             qkv_bias=architecture == "qwen2",
             qk_norm=architecture == "qwen3",
-            bos_token_id=bos,
-            eos_token_ids=() if eos is None else (eos,),
+            bos_token_id=metadata.get("tokenizer.ggml.bos_token_id"),
+            eos_token_ids=_token_ids(metadata.get("tokenizer.ggml.eos_token_id")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -266,20 +294,25 @@ class ModelConfig:
         Raises:
           ValueError: a field is missing or impossible.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        values = {name: _get(fields, name) for name in names}
+        values = {field.name: get(fields, field.name) for field in dataclasses.fields(cls)}
+        if not isinstance(values["eos_token_ids"], list):
+            raise refusal("eos_token_ids", values["eos_token_ids"], "an array of token ids")
         return cls(**values | {"eos_token_ids": tuple(values["eos_token_ids"])})
 
 
-def _get(values: Mapping[str, Any], key: str) -> Any:
-    if key not in values:
-        raise ValueError(f"{key} is missing from the model's configuration")
-    return values[key]
+def _token_ids(value: Any) -> tuple[Any, ...]:
+    """What may be missing, one or several."""
+    return tuple(value) if isinstance(value, list) else () if value is None else (value,)
 
 
-def _gguf_scaling(get: Any, rope_factors: NDArray[np.float32] | None) -> dict[str, Any] | None:
+def _gguf_scaling(
+    optional: Callable[[str, Any], Any],
+    size: Callable[[str], int],
+    value: Callable[[str], float],
+    rope_factors: NDArray[np.float32] | None,
+) -> dict[str, Any] | None:
     """A GGUF file's RoPE scaling, as Hugging Face writes it."""
-    kind = get("rope.scaling.type", "none")
+    kind = optional("rope.scaling.type", "none")
     if rope_factors is not None:
         if kind not in ("none", "linear"):
             raise ValueError(f"rope.scaling.type is {kind!r}: none is served with rope_freqs")
@@ -295,8 +328,8 @@ def _gguf_scaling(get: Any, rope_factors: NDArray[np.float32] | None) -> dict[st
         return None
     if kind not in ("linear", "yarn"):
         raise ValueError(f"rope.scaling.type is {kind!r}: none, linear, yarn are served")
-    scaling = {"rope_type": kind, "factor": float(get("rope.scaling.factor"))}
+    scaling = {"rope_type": kind, "factor": value("rope.scaling.factor")}
     if kind == "yarn":
-        original = get("rope.scaling.original_context_length")
+        original = size("rope.scaling.original_context_length")
         scaling["original_max_position_embeddings"] = original
     return scaling

@@ -166,7 +166,22 @@ def test_scaling_of_gguf() -> None:
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu': 'silu' is served"),
         ({"use_sliding_window": True}, "use_sliding_window is True: False is served"),
         ({"num_key_value_heads": 3}, "num_q_heads is 4: a multiple of num_kv_heads = 3"),
-        ({"vocab_size": 0}, "vocab_size is 0: an integer above 0 is allowed"),
+        ({"vocab_size": 0}, "vocab_size is 0: an integer from 1 to 2147483647 is allowed"),
+        ({"vocab_size": True}, "vocab_size is True: an integer from 1"),
+        ({"num_hidden_layers": 10**9}, "num_layers is 1000000000: an integer from 1 to 1024"),
+        ({"hidden_size": "128", "head_dim": 0}, "hidden_size is '128': an integer"),
+        ({"rms_norm_eps": None}, "rms_norm_eps is None: a number from"),
+        ({"rope_theta": [1]}, r"rope_theta is \[1\]: a number from"),
+        ({"partial_rotary_factor": 1e308}, r"partial_rotary_factor is 1e\+308: a number from"),
+        ({"eos_token_id": [2, None]}, "eos_token_ids is None: an integer from 0"),
+        ({"bos_token_id": "<s>"}, "bos_token_id is '<s>': an integer from 0"),
+        ({"rope_scaling": "linear"}, "rope_scaling is 'linear': an object is allowed"),
+        ({"rope_scaling": {"type": ["linear"]}}, r"has the type \['linear'\]: linear, llama3"),
+        ({"rope_scaling": {"type": "linear", "factor": "2"}}, "factor is '2': a number from 1"),
+        (
+            {"rope_scaling": {"type": "longrope", "short_factor": {}, "long_factor": {}}},
+            "short_factor is {}: a list of numbers is allowed",
+        ),
         ({"head_dim": 33}, "rotary_size is 33: an even number"),
         ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "has the type 'dynamic'"),
         ({"rope_scaling": {"type": "linear"}}, "type 'linear' missing 1 required .* 'factor'"),
@@ -186,9 +201,17 @@ def test_what_is_not_served_is_refused_in_one_line(change: dict[str, Any], messa
     assert "\n" not in str(error.value)
 
 
+def test_eos_token_ids_of_json_must_be_an_array() -> None:
+    fields = ModelConfig.from_hf(HF).to_json() | {"eos_token_ids": None}
+    with pytest.raises(ValueError, match="eos_token_ids is None: an array of token ids"):
+        ModelConfig.from_json(fields)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"llama.rope.freq_base": "1e5"}, "llama.rope.freq_base is '1e5': a number from"),
+        ({"llama.block_count": 2.0}, "llama.block_count is 2.0: an integer from 1"),
         ({"general.architecture": "gemma2"}, "general.architecture is 'gemma2'"),
         ({"llama.expert_count": 8}, "llama.expert_count is 8: 0 is served"),
         ({"llama.attention.value_length": 48}, "value_length is 48: the key_length 32"),

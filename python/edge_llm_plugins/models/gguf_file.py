@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_llm_plugins._extras import require
 from edge_llm_plugins.models import transformer
 from edge_llm_plugins.models.config import ModelConfig
+from edge_llm_plugins.models.json_values import one_line, refusal
 
 _EXTRA = "quantize"
 _ROPE_FACTORS = "rope_freqs.weight"
@@ -50,17 +51,17 @@ class GgufCheckpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = pathlib.Path(path)
         self._gguf = require("gguf", _EXTRA)
-        try:
-            reader = self._gguf.GGUFReader(self._path)
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{self._path} is no GGUF file: {error}") from None
+        reader = self._reader()
         self._fields = reader.fields
         tensors = {tensor.name: tensor for tensor in reader.tensors}
+        for name, tensor in tensors.items():
+            if not tensor.data.size or not tensor.data.ndim:
+                raise ValueError(f"{self._path} has a tensor {name!r} without values")
         if "token_embd.weight" not in tensors:
             raise ValueError(f"{self._path} has no token_embd.weight: a whole model is needed")
         # Lists are long, and of no use for the configuration.
         metadata = {key: self._field(key) for key in self._fields if key not in self._lists()}
-        vocab_size = int(tensors["token_embd.weight"].shape[1])
+        vocab_size = int(tensors["token_embd.weight"].shape[-1])
         metadata[f"{metadata.get('general.architecture')}.vocab_size"] = vocab_size
         factors = tensors.pop(_ROPE_FACTORS, None)
         self.config = ModelConfig.from_gguf(
@@ -77,7 +78,7 @@ class GgufCheckpoint:
         if tensors:
             raise ValueError(
                 f"{self._path} has {len(tensors)} tensors that a {self.config.architecture} model "
-                f"of {self.config.num_layers} layers does not, such as {next(iter(tensors))}"
+                f"of {self.config.num_layers} layers does not, such as {next(iter(tensors))!r}"
             )
 
     def names(self) -> list[str]:
@@ -91,6 +92,10 @@ class GgufCheckpoint:
         if self.config.architecture == "llama" and prefix.endswith(_PERMUTED):
             # The file has the pairs of RoPE (i, i + D/2) of each head side by side.
             size = self.config.head_size
+            if not values.ndim or len(values) % size:
+                raise ValueError(
+                    f"{name} has shape {list(values.shape)}: heads of {size} rows are allowed"
+                )
             pairs = values.reshape(-1, size // 2, 2, *values.shape[1:])
             values = pairs.swapaxes(1, 2).reshape(values.shape)
         return values
@@ -106,12 +111,17 @@ class GgufCheckpoint:
           ValueError: the tokenizer is of another kind.
         """
         kind, cut = self._field("tokenizer.ggml.model"), self._field("tokenizer.ggml.pre")
-        if kind != "gpt2" or cut not in _CUTS:
+        if kind != "gpt2" or not isinstance(cut, str) or cut not in _CUTS:
             raise ValueError(
                 f"tokenizer.ggml.model is {kind!r} and .pre {cut!r}: gpt2 with one of "
                 f"{', '.join(_CUTS)} is served; take the model's safetensors checkpoint"
             )
-        tokens = self._field("tokenizer.ggml.tokens")
+        tokens = self._texts("tokenizer.ggml.tokens")
+        for name, index in self._named_tokens().items():
+            if index >= len(tokens):
+                raise ValueError(
+                    f"tokenizer.ggml.{name}_token_id is {index}: 0 to {len(tokens) - 1} is allowed"
+                )
         content = {
             "version": "1.0",
             "truncation": None,
@@ -138,16 +148,11 @@ class GgufCheckpoint:
                 "byte_fallback": False,
                 "ignore_merges": cut == "llama-bpe",
                 "vocab": {token: index for index, token in enumerate(tokens)},
-                "merges": [merge.split(" ") for merge in self._field("tokenizer.ggml.merges")],
+                "merges": [merge.split(" ") for merge in self._texts("tokenizer.ggml.merges")],
             },
         }
         config: dict[str, Any] = {
-            f"{name}_token": tokens[index]
-            for name, index in (
-                ("bos", self.config.bos_token_id),
-                ("eos", next(iter(self.config.eos_token_ids), None)),
-            )
-            if index is not None
+            f"{name}_token": tokens[index] for name, index in self._named_tokens().items()
         }
         if template := self._field("tokenizer.chat_template"):
             config["chat_template"] = template
@@ -160,8 +165,13 @@ class GgufCheckpoint:
         }
 
     def _added_tokens(self, tokens: list[str]) -> list[dict[str, Any]]:
+        kinds = self._field("tokenizer.ggml.token_type") or []
+        if not isinstance(kinds, list) or len(kinds) not in (0, len(tokens)):
+            raise refusal(
+                "tokenizer.ggml.token_type", kinds, f"a list of {len(tokens)} numbers, or none,"
+            )
         added = []
-        for index, kind in enumerate(self._field("tokenizer.ggml.token_type") or []):
+        for index, kind in enumerate(kinds):
             if kind in (_CONTROL, _USER_DEFINED):
                 flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
                 special = kind == _CONTROL
@@ -183,6 +193,11 @@ class GgufCheckpoint:
                 tokens[bos]: {"id": tokens[bos], "ids": [bos], "tokens": [tokens[bos]]}
             },
         }
+
+    def _named_tokens(self) -> dict[str, int]:
+        eos = next(iter(self.config.eos_token_ids), None)
+        named = {"bos": self.config.bos_token_id, "eos": eos}
+        return {name: index for name, index in named.items() if index is not None}
 
     def _model_names(self) -> list[str]:
         """Hugging Face's name of every tensor that a file of this model may have."""
@@ -211,7 +226,30 @@ class GgufCheckpoint:
 
     def _field(self, key: str) -> Any:
         field = self._fields.get(key)
-        return None if field is None else field.contents()
+        try:
+            return None if field is None else field.contents()
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"{self._path} has a bad field {key!r}: {one_line(error)}") from None
+
+    def _texts(self, key: str) -> list[str]:
+        values = self._field(key)
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise refusal(key, values, "a list of texts")
+        return values
+
+    def _reader(self) -> Any:
+        class Reader(self._gguf.GGUFReader):
+            # Behind the end of the file the package reads empty values, up to 2^64 times.
+            def _get(self, offset: int, dtype: Any, count: int = 1, **order: Any) -> NDArray:
+                values = super()._get(offset, dtype, count, **order)
+                if len(values) != count:
+                    raise ValueError(f"the file ends within the values at byte {offset}")
+                return values
+
+        try:
+            return Reader(self._path)
+        except (ArithmeticError, LookupError, RecursionError, ValueError) as error:
+            raise ValueError(f"{self._path} is no GGUF file: {one_line(error)}") from None
 
 
 def _byte_level(use_regex: bool) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from edge_llm_plugins.models import json_values
+
 # An engine's optimization profiles: steps from an empty cache, and all others.
 PREFILL, GENERATION = "prefill", "generation"
 
@@ -39,10 +41,34 @@ class Limits:
             if not smallest <= value <= largest:
                 raise ValueError(f"{name} is {value}: {smallest} to {largest} is allowed")
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Limits:
+        """Reads the fields as a JSON object has them.
+
+        Raises:
+          ValueError: one is missing, or impossible.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: json_values.integer(values, name, smallest=0) for name in names})
+
 
 def profiles_from_json(profiles: Mapping[str, Any]) -> dict[str, Profile]:
-    """Profiles by name, as JSON has them: lists for tuples."""
+    """Profiles by name, as JSON has them: lists for tuples.
+
+    Raises:
+      ValueError: they are something else.
+    """
     return {
-        profile: {name: tuple(map(tuple, shapes)) for name, shapes in inputs.items()}
-        for profile, inputs in profiles.items()
+        profile: {
+            name: _three_shapes(name, shapes)
+            for name, shapes in json_values.mapping(profiles, profile).items()
+        }
+        for profile in profiles
     }
+
+
+def _three_shapes(name: str, shapes: Any) -> tuple[Shape, Shape, Shape]:
+    match shapes:
+        case [[*_], [*_], [*_]] if all(type(size) is int for shape in shapes for size in shape):
+            return tuple(map(tuple, shapes))
+    raise json_values.refusal(name, shapes, "an array of three shapes")

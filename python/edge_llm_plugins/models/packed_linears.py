@@ -25,8 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_llm_plugins import quantization
+from edge_llm_plugins.models import json_values
 
 PARTS = ("qweight", "qzeros", "scales", "g_idx")
+
+_INT32 = (("int32",), 2, "int32 of two dimensions, not empty,")
+_PART_KINDS = {
+    "qweight": _INT32,
+    "qzeros": _INT32,
+    "scales": (("float16", "float32"), 2, "F16, F32 or BF16 of two dimensions, not empty,"),
+    "g_idx": (("int32", "int64"), 1, "int32 of one dimension, not empty,"),
+}
 
 _AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 _PLAIN_ORDER = tuple(range(8))
@@ -122,8 +131,12 @@ def layout(quantization_config: Mapping[str, Any]) -> Layout:
         raise ValueError(f"quant_method is {method!r}: awq, gptq are served")
     bits = quantization_config.get("bits")
     if bits != 4:
-        raise ValueError(f"bits of quantization_config is {bits}: 4 is served")
-    group_size = quantization_config.get("group_size", quantization.GROUP_SIZE)
+        raise ValueError(f"bits of quantization_config is {bits!r}: 4 is served")
+    group_size = json_values.integer(
+        quantization_config, "group_size", quantization.GROUP_SIZE, smallest=-1
+    )
+    if group_size == 0:
+        raise ValueError("group_size is 0: -1 (one group) or a number above 0 is allowed")
     if method == "awq":
         version = str(quantization_config.get("version", "gemm")).lower()
         if version != "gemm":
@@ -149,6 +162,12 @@ def unpack(prefix: str, parts: Mapping[str, NDArray], layout: Layout) -> PackedL
     for part in PARTS[:3]:
         if part not in parts:
             raise ValueError(f"{prefix}.{part} is missing")
+    for part, array in parts.items():
+        kinds, ndim, allowed = _PART_KINDS[part]
+        if array.dtype.name not in kinds or array.ndim != ndim or not array.size:
+            raise ValueError(
+                f"{prefix}.{part} is {array.dtype} {list(array.shape)}: {allowed} is allowed"
+            )
     if layout.method == "awq":
         u = _nibbles(parts["qweight"], _AWQ_ORDER).T
         zeros = _nibbles(parts["qzeros"], _AWQ_ORDER)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_llm_plugins._extras import require
+from edge_llm_plugins.models import json_values
 
 # Bytes of tensors in one file; tools that map a file with 32 bit offsets can read it.
 SHARD_LIMIT = 2_000_000_000
@@ -42,9 +43,12 @@ class TensorFiles:
             weight_map = read_json(index).get("weight_map")
             if not isinstance(weight_map, dict):
                 raise ValueError(f"{index} has no weight_map, which says where each tensor is")
-            self._shard_of = weight_map
+            self._shard_of = {name: _file_name(weight_map, name) for name in weight_map}
         else:
             raise FileNotFoundError(f"{self._folder} has neither {single.name} nor {index.name}")
+        for name in self._shard_of:
+            if not name.isprintable():
+                raise ValueError(f"{self._folder} has a tensor {name!r}: a printable name is allowed")
 
     def names(self) -> list[str]:
         """Names of all tensors."""
@@ -61,13 +65,17 @@ class TensorFiles:
         """One tensor in its own dtype; bfloat16, which NumPy lacks, becomes float32 (exactly).
 
         Raises:
-          ValueError: there is no such tensor.
+          ValueError: there is no such tensor, or its dtype is another one that NumPy lacks.
         """
         file = self._file_of(name)
-        if file.get_slice(name).get_dtype() == "BF16":
+        dtype = file.get_slice(name).get_dtype()
+        if dtype == "BF16":
             require("ml_dtypes", _EXTRA)  # makes the name known to NumPy
             return file.get_tensor(name).astype(np.float32)
-        return file.get_tensor(name)
+        try:
+            return file.get_tensor(name)
+        except (AttributeError, require("safetensors", _EXTRA).SafetensorError):
+            raise ValueError(f"{name} has dtype {dtype}: one of NumPy or BF16 is allowed") from None
 
     def _file_of(self, name: str) -> Any:
         if name not in self._shard_of:
@@ -78,12 +86,14 @@ class TensorFiles:
         if file_name not in self._files:
             safetensors = require("safetensors", _EXTRA)
             path = self._folder / file_name
-            if not path.exists():
+            if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing: its index names it")
             try:
                 file = safetensors.safe_open(path, framework="np")
             except safetensors.SafetensorError as error:
-                raise ValueError(f"{path} is no safetensors file: {error}") from None
+                raise ValueError(
+                    f"{path} is no safetensors file: {json_values.one_line(error)}"
+                ) from None
             names = set(file.keys())
             for name, its_file in self._shard_of.items():
                 if its_file == file_name and name not in names:
@@ -178,6 +188,13 @@ class TensorFilesWriter:
         self._raw.truncate()
 
 
+def _file_name(weight_map: dict[str, Any], name: str) -> str:
+    file_name = json_values.text(weight_map, name)
+    if pathlib.PurePath(file_name).name != file_name or not file_name.isprintable():
+        raise json_values.refusal(name, file_name, "the name of a file beside the index")
+    return file_name
+
+
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The object in a JSON file.
 
@@ -187,13 +204,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}: a JSON object is allowed")
-    return content
+    return json_values.parse(path.read_bytes(), str(path))
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
