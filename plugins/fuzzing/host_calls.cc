@@ -16,10 +16,18 @@ namespace edge_llm::fuzzing {
 namespace {
 
 constexpr int64_t kExtents[] = {
-    -1, 0,         1,
-    2,  3,         64,
-    65, int64_t{1} << 31, int64_t{1} << 40,
-    (int64_t{1} << 31) - 1, std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min(),
+    -1,
+    0,
+    1,
+    2,
+    3,
+    64,
+    65,
+    int64_t{1} << 31,
+    int64_t{1} << 40,
+    (int64_t{1} << 31) - 1,
+    std::numeric_limits<int64_t>::max(),
+    std::numeric_limits<int64_t>::min(),
 };
 
 DeviceFacts drawn_device(Choices& choices) {
@@ -57,7 +65,8 @@ std::vector<std::vector<int64_t>> fitting_shapes(const AttentionConfig& config, 
 
 std::vector<std::vector<int64_t>> fitting_shapes(const Int4GemmConfig& config, Choices& choices) {
   const int64_t b = 1 + choices.below(3), s = choices.below(300);
-  return {{b, s, config.k}, {config.n / 2, config.k}, {config.groups(), config.n}, {b, s, config.n}};
+  return {
+      {b, s, config.k}, {config.n / 2, config.k}, {config.groups(), config.n}, {b, s, config.n}};
 }
 
 void change(std::vector<abi::v10::PluginTensorDesc>& tensors, Choices& choices) {

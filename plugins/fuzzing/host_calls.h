@@ -50,12 +50,11 @@ std::vector<abi::v10::PluginTensorDesc> drawn_tensors(const Op& op, Choices& cho
   std::vector<abi::v10::PluginTensorDesc> tensors;
   for (const std::vector<int64_t>& shape : fitting_shapes(op.config(), choices)) {
     const auto i = static_cast<int32_t>(tensors.size());
-    const TensorRule& rule = i < signature.input_count ? signature.inputs[i]
-                                                       : signature.outputs[i - signature.input_count];
-    abi::v10::PluginTensorDesc desc{{static_cast<int32_t>(shape.size()), {}},
-                                    rule.type,
-                                    abi::TensorFormat::kLinear,
-                                    1.0f};
+    const TensorRule& rule = i < signature.input_count
+                                 ? signature.inputs[i]
+                                 : signature.outputs[i - signature.input_count];
+    abi::v10::PluginTensorDesc desc{
+        {static_cast<int32_t>(shape.size()), {}}, rule.type, abi::TensorFormat::kLinear, 1.0f};
     std::copy(shape.begin(), shape.end(), desc.dims.d);
     tensors.push_back(desc);
   }
@@ -86,8 +85,9 @@ void drive(PluginV2<Abi, Op>& plugin, const Op& op, Choices& choices) {
   plugin.getWorkspaceSize(&tensors[0], inputs, &tensors[inputs], outputs);
   const std::vector<const void*> in(inputs);
   const std::vector<void*> out(outputs);
-  require(plugin.enqueue(&tensors[0], &tensors[inputs], in.data(), out.data(), nullptr, nullptr) != 0,
-          "enqueue succeeded without kernels");
+  require(
+      plugin.enqueue(&tensors[0], &tensors[inputs], in.data(), out.data(), nullptr, nullptr) != 0,
+      "enqueue succeeded without kernels");
   require_refusal("enqueue");
 }
 
@@ -108,8 +108,9 @@ void drive(PluginV3<Op>& plugin, const Op& op, Choices& choices) {
   if (!fits) require_refusal("onShapeChange");
   const std::vector<const void*> in(inputs);
   const std::vector<void*> out(outputs);
-  require(plugin.enqueue(&tensors[0], &tensors[inputs], in.data(), out.data(), nullptr, nullptr) != 0,
-          "enqueue succeeded without kernels");
+  require(
+      plugin.enqueue(&tensors[0], &tensors[inputs], in.data(), out.data(), nullptr, nullptr) != 0,
+      "enqueue succeeded without kernels");
   require_refusal("enqueue");
   if (!fits) return;
   try {

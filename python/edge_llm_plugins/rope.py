@@ -24,7 +24,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-
 # Of any number of a scaling; far beyond what checkpoints have, and their products are finite.
 _LARGEST = 1e12
 
@@ -338,4 +337,6 @@ def _check_rotary_size(rotary_size: int, smallest: int = 2) -> None:
 
 def _check_at_least(name: str, value: float, smallest: float) -> None:
     if not isinstance(value, numbers.Real) or not smallest <= value <= _LARGEST:
-        raise ValueError(f"{name} is {value!r}: a number from {smallest} to {_LARGEST:g} is allowed")
+        raise ValueError(
+            f"{name} is {value!r}: a number from {smallest} to {_LARGEST:g} is allowed"
+        )

@@ -69,7 +69,9 @@ def test_what_is_no_defect_passes(
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("printed", ["", "#9\\tDONE   cov: 0 ft: 1", "stat::number_of_executed_units: 9"])
+@pytest.mark.parametrize(
+    "printed", ["", "#9\\tDONE   cov: 0 ft: 1", "stat::number_of_executed_units: 9"]
+)
 def test_fuzzer_that_tries_nothing_is_a_failure(tmp_path: pathlib.Path, printed: str) -> None:
     fuzzer = tmp_path / "fuzzer"
     fuzzer.write_text(f"#!/bin/sh\nprintf '{printed}\\n'\n")

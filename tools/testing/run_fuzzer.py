@@ -23,8 +23,12 @@ PROGRESS = re.compile(r"#\d+\s|#####|\"")
 COVERAGE = re.compile(r"#\d+.* cov: (\d+)")
 RUNS = re.compile(r"stat::number_of_executed_units: +(\d+)")
 
-# zig's libc++ is compiled without sanitizers, so containers are not always told of what it does.
-SANITIZERS = {"ASAN_OPTIONS": "detect_container_overflow=0"}
+ENVIRONMENT = {
+    # zig's libc++ is compiled without sanitizers, so containers are not always told what it does.
+    "ASAN_OPTIONS": "detect_container_overflow=0",
+    # Rust tells of each panic that Python catches; of its hundred callers it need not.
+    "RUST_BACKTRACE": "0",
+}
 
 
 class Outcome:
@@ -36,18 +40,21 @@ class Outcome:
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=os.environ | SANITIZERS,
+            env=os.environ | ENVIRONMENT,
             encoding="utf-8",
             errors="backslashreplace",
         )
         assert process.stdout
+        printed = set()
         for line in process.stdout:
             if match := COVERAGE.match(line):
                 self.coverage = int(match[1])
             if match := RUNS.match(line):
                 self.runs = int(match[1])
-            if not PROGRESS.match(line):
+            # What an input makes a library say is worth one line, not one of each such input.
+            if not PROGRESS.match(line) and line not in printed:
                 print(line, end="", flush=True)
+                printed.add(line)
         self.status = process.wait()
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edge_llm_plugins.export import schemas
+from edge_llm_plugins.models.json_values import one_line
 
 
 class NotReplaced(Exception):
@@ -23,12 +25,37 @@ def constant(value: ir.Value | None, what: str) -> NDArray:
     """The array of a constant.
 
     Raises:
-      NotReplaced: the value is no constant.
+      NotReplaced: the value is no constant, or its data are not those of its shape and dtype.
     """
     tensor = None if value is None else ir.convenience.get_const_tensor(value)
     if tensor is None:
         raise NotReplaced(f"its {what} is not constant")
-    return tensor.numpy()
+    try:
+        check_data(tensor)
+        return tensor.numpy()
+    except (MemoryError, TypeError, ValueError) as error:
+        raise NotReplaced(f"its {what} cannot be read: {one_line(error)}") from None
+
+
+def check_data(tensor: ir.TensorProtocol) -> None:
+    """Refuses a tensor without the data of its shape, which a reader fills up, whatever it costs.
+
+    Raises:
+      ValueError: there are too few or too many.
+    """
+    proto = tensor.raw
+    if not isinstance(proto, onnx.TensorProto):
+        return
+    values = len(proto.raw_data) / tensor.dtype.itemsize
+    if not proto.HasField("raw_data"):
+        fields = ("float", "int32", "int64", "double", "uint64", "string")
+        # int32_data hold up to four values of less than a byte each.
+        values = 4 * max(len(getattr(proto, f"{field}_data")) for field in fields)
+    if tensor.size > values:
+        raise ValueError(
+            f"the constant {tensor.name!r} of shape {list(tensor.shape)} has the data of "
+            f"{values:g} values at most"
+        )
 
 
 def attribute(node: ir.Node, name: str, default: int | float | str | None = None):

@@ -200,7 +200,13 @@ class AttentionRewriter:
                 table[..., 0] = 1
             else:
                 halves = [constant(cos, "cos_cache"), constant(sin, "sin_cache")]
-                table = np.concatenate(halves, axis=1).astype(np.float32)[None]
+                shapes = [list(half.shape) for half in halves]
+                if halves[0].ndim != 2 or shapes[0] != shapes[1]:
+                    raise NotReplaced(
+                        f"its cos_cache has shape {shapes[0]} and sin_cache {shapes[1]}: one shape "
+                        "[P, R/2] is allowed"
+                    )
+                table = np.concatenate([half.astype(np.float32) for half in halves], axis=1)[None]
                 _, positions, rotary_size = table.shape
                 if positions < self._capacity:
                     raise NotReplaced(
@@ -227,11 +233,16 @@ class _Heads:
         v: ir.Value | None,
     ) -> None:
         self._parts = [value for value in (q, k, v) if value is not None]
+        if q is None or len(self._parts) == 2:
+            raise NotReplaced("it has some of Q, K and V: all, or one that is packed, are allowed")
         for value in self._parts:
             check_half(value, f"input {value.name!r}")
             if value.shape is None or len(value.shape) not in (3, 4):
                 raise NotReplaced(f"its input {value.name!r} has an unknown shape")
-        self._heads_first = len(q.shape) == 4
+        ranks = [len(value.shape) for value in self._parts]
+        self._heads_first = ranks[0] == 4
+        if len(set(ranks)) > 1 or (self._heads_first and len(ranks) == 1):
+            raise NotReplaced(f"its Q, K and V have ranks {ranks}: one rank, 3 or 4, is allowed")
         if self._heads_first:
             self.num_q_heads, self.num_kv_heads = q.shape[1], k.shape[1]
             sizes = [value.shape[3] for value in self._parts]
@@ -239,19 +250,19 @@ class _Heads:
             self.num_q_heads = attribute(node, "q_num_heads" if kind == ATTENTION else "num_heads")
             self.num_kv_heads = attribute(node, "kv_num_heads")
             counts = [self.num_q_heads, self.num_kv_heads, self.num_kv_heads]
+            if not all(isinstance(count, int) and count > 0 for count in counts):
+                raise NotReplaced(f"its numbers of heads are {counts[:2]}: 1 or more are allowed")
             if len(self._parts) == 1:
                 counts = [sum(counts)]
             widths = [value.shape[2] for value in self._parts]
             sizes = [
-                width / count if isinstance(width, int) and count else None
+                width / count if isinstance(width, int) else None
                 for width, count in zip(widths, counts, strict=True)
             ]
-        if len(self._parts) == 2:
-            raise NotReplaced("it has two of Q, K and V: all, or one that is packed, are allowed")
         counts = (self.num_q_heads, self.num_kv_heads)
         if not all(isinstance(number, (int, float)) for number in (*counts, *sizes)):
             raise NotReplaced("its numbers or sizes of heads are not known")
-        if len(set(sizes)) != 1 or sizes[0] != int(sizes[0]):
+        if len(set(sizes)) != 1 or sizes[0] != int(sizes[0]) or sizes[0] < 1:
             raise NotReplaced(f"its heads of Q, K and V have the sizes {sizes}: one is allowed")
         self.head_size = int(sizes[0])
         tokens = [value.shape[2 if self._heads_first else 1] for value in self._parts]
@@ -261,8 +272,8 @@ class _Heads:
         scale = attribute(node, "scale", default)
         if kind == GROUP_QUERY and scale == 0:
             scale = default
-        if not math.isclose(scale, default, rel_tol=1e-6):
-            raise NotReplaced(f"its scale is {scale:g}: {default:g} is allowed")
+        if not isinstance(scale, float) or not math.isclose(scale, default, rel_tol=1e-6):
+            raise NotReplaced(f"its scale is {scale}: {default:g} is allowed")
 
     def packed(self, add: Inserter) -> ir.Value:
         """[B, S, (Hq + 2 Hkv) D], or [B, S, Hq + 2 Hkv, D]."""

@@ -118,10 +118,19 @@ def _codes_and_scales(
         raise NotReplaced(f"{who} has block_size {block}: {size} is allowed")
     if axis not in (k_axis, k_axis - 2):
         raise NotReplaced(f"{who} has axis {axis}: {k_axis}, along K, is allowed")
+    blocks = tuple(-(-n // size) if i == k_axis else n for i, n in enumerate(codes.shape))
+    _check_blocks(who, "scales", scales, blocks)
+    if scales.dtype.name not in ("float16", "float32", "bfloat16"):
+        raise NotReplaced(
+            f"{who} has scales of {scales.dtype}: FLOAT, FLOAT16, BFLOAT16 are allowed"
+        )
+    scales = scales.astype(np.float32)
     zero_points = input_at(dequantize, 2)
     codes = codes.astype(np.int16)
     if zero_points is not None:
-        zeros = constant(zero_points, f"zero point {zero_points.name!r}").astype(np.int16)
+        zeros = constant(zero_points, f"zero point {zero_points.name!r}")
+        _check_blocks(who, "zero points", zeros, blocks)
+        zeros = zeros.astype(np.int16)
         spread = np.repeat(zeros, size, axis=k_axis)
         codes = codes - (spread[:, : codes.shape[1]] if k_axis else spread[: codes.shape[0]])
     if not rows_are_n:
@@ -133,10 +142,17 @@ def _codes_and_scales(
             "zero point is taken off"
         )
     halves = scales.astype(np.float16)
-    if not np.array_equal(halves.astype(scales.dtype), scales):
-        inexact = scales[halves.astype(scales.dtype) != scales]
+    if not np.array_equal(halves, scales):
+        inexact = scales[halves != scales]
         raise NotReplaced(
             f"{who} has {inexact.size} of {scales.size} scales that are no FP16 numbers, such as "
-            f"{inexact.flat[0]:.9g}"
+            f"{float(inexact.flat[0]):.9g}"
         )
     return codes, halves.T
+
+
+def _check_blocks(who: str, what: str, array: NDArray, blocks: tuple[int, ...]) -> None:
+    if array.shape != blocks:
+        raise NotReplaced(
+            f"{who} has {what} of shape {list(array.shape)}: {list(blocks)} is allowed"
+        )

@@ -15,6 +15,7 @@ Everything else stays as it is. Activations must be FP16, as the plugins take no
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -24,12 +25,16 @@ import onnx_ir as ir
 import onnx_ir.passes.common
 
 from edge_llm_plugins.export import schemas
-from edge_llm_plugins.export.graph_edit import NotReplaced, describe
+from edge_llm_plugins.export.graph_edit import NotReplaced, check_data, describe
 from edge_llm_plugins.export.rewrite_attention import AttentionRewriter
 from edge_llm_plugins.export.rewrite_linear import LinearRewriter
+from edge_llm_plugins.models.json_values import one_line
 
 # Beyond this, weights go to a file beside the model: a protobuf file holds at most 2 GiB.
 INLINE_LIMIT = 2**31 - 2**26
+
+# Of the nodes that are put around the plugins: from here on axes are an input.
+OLDEST_OPSET = 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +49,11 @@ class Rewritten:
         """The model, checked by onnx.
 
         Raises:
+          ValueError: a part of the model, which was replaced by nothing, cannot be written.
           onnx.checker.ValidationError: the rewritten model is no valid ONNX.
         """
-        proto = ir.to_proto(self.model)
+        with _refusals():
+            proto = ir.to_proto(self.model)
         onnx.checker.check_model(proto)
         return proto
 
@@ -75,16 +82,26 @@ def rewrite(
       plugin_version: "2" (IPluginV3), or "1" for TensorRT 8.6.
 
     Raises:
-      ValueError: the capacity or the version.
+      FileNotFoundError: there is no such file.
+      ValueError: the capacity or the version, or the model is no valid ONNX or of an old opset.
     """
     if plugin_version not in ("1", "2"):
         raise ValueError(f'plugin_version is {plugin_version!r}: "1" or "2" is allowed')
     if capacity is not None and capacity < 1:
         raise ValueError(f"capacity is {capacity}: at least 1 is allowed")
+    _check(model)
     schemas.register()
-    copied = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else ir.load(model)
-    ir.passes.common.ShapeInferencePass()(copied)
+    with _refusals():
+        copied = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else ir.load(model)
     graph = copied.graph
+    opset = graph.opset_imports.get("", 0)
+    if opset < OLDEST_OPSET:
+        raise ValueError(
+            f"the model has opset {opset}: {OLDEST_OPSET} or later is allowed; convert it"
+        )
+    for value in graph.initializers.values():
+        check_data(value.const_value)
+    ir.passes.common.ShapeInferencePass()(copied)
     used_inputs = {value for value in graph.inputs if value.uses()}
     rewriters = [
         LinearRewriter(graph, plugin_version),
@@ -103,6 +120,24 @@ def rewrite(
         graph.opset_imports[schemas.DOMAIN] = schemas.OPSET
         _remove_unused(copied, used_inputs)
     return Rewritten(copied, tuple(replaced), tuple(left))
+
+
+def _check(model: onnx.ModelProto | str | os.PathLike[str]) -> None:
+    if not isinstance(model, onnx.ModelProto) and not os.path.exists(model):
+        raise FileNotFoundError(f"{os.fspath(model)} is missing: an ONNX model is needed")
+    with _refusals():
+        onnx.checker.check_model(model)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns what reading and writing a defective model raises into the error that says so."""
+    try:
+        yield
+    except (onnx.checker.ValidationError, ir.serde.SerdeError, UnicodeDecodeError) as error:
+        while isinstance(error.__cause__, Exception):  # the part that is wrong, not the whole model
+            error = error.__cause__
+        raise ValueError(f"the model is no valid ONNX: {one_line(error)}") from None
 
 
 def _remove_unused(model: ir.Model, used_inputs: set[ir.Value]) -> None:

@@ -191,7 +191,7 @@ def test_tree_attention_adds_its_inputs():
         ({"half": False}, "its input 'q' is FLOAT: FLOAT16 is needed"),
         ({"used_present": True}, "its output 'present_key' is used inside of the model"),
         ({"shared_past": True}, "its 'past_key' is not an input of the model for it alone"),
-        ({"scale": 0.0}, "its scale is 0: "),
+        ({"scale": 0.0}, r"its scale is 0\.0: "),
         ({"unknown_tokens": True}, "tokens: the same number is allowed"),
         ({"v_size": 16}, r"have the sizes \[32\.0, 32\.0, 16\.0\]: one is allowed"),
     ],
@@ -238,6 +238,38 @@ def test_saved_model_is_the_rewritten_one(tmp_path, monkeypatch):
         next(t for t in again.graph.initializer if t.name == name)
     ).shape == (32, 192)
     assert again.opset_import[-1].domain == schemas.DOMAIN
+
+
+def test_constants_without_the_data_of_their_shape_are_refused():
+    model = linear_model("matmul", "int4", 3)
+    model.graph.initializer[0].dims[0] = 2**40
+    with pytest.raises(ValueError, match=r"'codes' of shape \[1099511627776, 64\] has the data of"):
+        rewriter.rewrite(model)
+
+
+def test_scales_of_another_shape_are_left_alone():
+    model = linear_model("matmul", "int4", 3)
+    scales = model.graph.initializer[1]
+    scales.dims[:] = [1, 128]
+    (line,) = rewriter.rewrite(model).left
+    assert line.endswith("has scales of shape [1, 128]: [2, 64] is allowed")
+
+
+def test_what_is_no_model_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(FileNotFoundError, match="is missing: an ONNX model is needed"):
+        rewriter.rewrite(path)
+    path.write_bytes(b"GGUF")
+    with pytest.raises(ValueError, match="the model is no valid ONNX: ") as error:
+        rewriter.rewrite(path)
+    assert "\n" not in str(error.value)
+    model = linear_model("matmul", "int4", 3)
+    model.opset_import[0].version = 12
+    model.graph.node[0].op_type = model.graph.node[1].op_type = "Identity"
+    del model.graph.node[0].attribute[:], model.graph.node[0].input[1:]
+    del model.graph.node[1].input[1:]
+    with pytest.raises(ValueError, match="the model has opset 12: 13 or later is allowed"):
+        rewriter.rewrite(model)
 
 
 def test_refusals_name_the_value():

@@ -309,6 +309,36 @@ def test_rope_factors_of_gguf_are_taken(tmp_path: pathlib.Path) -> None:
     assert scaling["short_factor"] == scaling["long_factor"] == factors.tolist()
 
 
+@pytest.mark.parametrize("size", [30, 200, 700, 1000])
+def test_gguf_that_ends_early_is_refused_at_once(tmp_path: pathlib.Path, size: int) -> None:
+    path = tmp_path / "m.gguf"
+    write_gguf(path, weights(LLAMA))
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"m\.gguf is no GGUF file: the file ends within"):
+        open_checkpoint(path)
+
+
+def test_gguf_list_longer_than_the_file_is_refused_at_once(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_gguf(path, weights(LLAMA))
+    content = path.read_bytes()
+    key = b"tokenizer.ggml.tokens"
+    count = content.index(key) + len(key) + 8  # behind the types of the field and of its items
+    path.write_bytes(content[:count] + (2**60).to_bytes(8, "little") + content[count + 8 :])
+    with pytest.raises(ValueError, match="is no GGUF file: "):
+        open_checkpoint(path)
+
+
+def test_gguf_tokens_beyond_the_list_are_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_gguf(path, weights(LLAMA))
+    content = path.read_bytes()
+    place = content.index(b"tokenizer.ggml.bos_token_id") + 27 + 4
+    path.write_bytes(content[:place] + (99).to_bytes(4, "little") + content[place + 4 :])
+    with pytest.raises(ValueError, match=r"bos_token_id is 99: 0 to 11 is allowed"):
+        open_checkpoint(path).tokenizer_files()
+
+
 def test_gguf_with_unknown_or_missing_tensors_is_refused(tmp_path: pathlib.Path) -> None:
     extra = {"blk.0.attn_q.lora_a": np.ones(32, np.float32)}
     write_gguf(tmp_path / "m.gguf", weights(LLAMA), extra=extra)

@@ -64,9 +64,7 @@ GGUF = {
     "tokenizer.ggml.bos_token_id": 1,
     "tokenizer.ggml.eos_token_id": 2,
 }
-OURS = [
-    ModelConfig.from_hf({**HF, "rope_scaling": scaling}).to_json() for scaling in _SCALINGS
-]
+OURS = [ModelConfig.from_hf({**HF, "rope_scaling": scaling}).to_json() for scaling in _SCALINGS]
 
 
 def fuzz(data: bytes) -> None:

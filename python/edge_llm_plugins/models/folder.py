@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_llm_plugins import quantization
 from edge_llm_plugins.models.config import ModelConfig
+from edge_llm_plugins.models.json_values import mapping
 from edge_llm_plugins.models.tensor_files import (
     SHARD_LIMIT,
     TensorFiles,
@@ -60,7 +61,7 @@ class QuantizedModel:
                 f"{FORMAT_VERSION} is allowed; quantize the checkpoint again"
             )
         self.config = ModelConfig.from_json(fields)
-        self.quantization: dict[str, Any] = fields["quantization"]
+        self.quantization = mapping(fields, "quantization")
         self._files = TensorFiles(self.path)
         for name, shape in _file_shapes(self.config).items():
             if self._files.shape(name) != shape:
@@ -85,19 +86,28 @@ class QuantizedModel:
         Raises:
           ValueError: there is no such layer, or its scales are outside the allowed range.
         """
-        packed = quantization.check_packed(self._files.tensor(f"{prefix}.packed"))
+        packed = quantization.check_packed(self._read(f"{prefix}.packed", np.int8))
         n, k = 2 * packed.shape[0], packed.shape[1]
-        scales = quantization.check_scales(self._files.tensor(f"{prefix}.scales"), n, k)
-        bias = f"{prefix}.bias"
-        return packed, scales, self._files.tensor(bias) if bias in self._files else None
+        scales = quantization.check_scales(self._read(f"{prefix}.scales", np.float16), n, k)
+        name = f"{prefix}.bias"
+        bias = self.tensor(name) if name in self._files else None
+        if bias is not None and bias.shape != (n,):
+            raise ValueError(f"{name} has shape {list(bias.shape)}: {[n]} belongs to {prefix}")
+        return packed, scales, bias
 
     def tensor(self, name: str) -> NDArray[np.float16]:
         """A tensor that is not quantized, float16, such as "model.norm.weight".
 
         Raises:
-          ValueError: there is no such tensor.
+          ValueError: there is no such tensor, or it has another dtype.
         """
-        return self._files.tensor(name)
+        return self._read(name, np.float16)
+
+    def _read(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+        values = self._files.tensor(name)
+        if values.dtype != dtype:
+            raise ValueError(f"{name} has dtype {values.dtype}: {dtype.__name__} is allowed")
+        return values
 
 
 class FolderWriter(contextlib.AbstractContextManager["FolderWriter"]):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from edge_llm_plugins import quantization
 from edge_llm_plugins.models.config import ModelConfig
@@ -29,6 +30,7 @@ CONFIG = ModelConfig(
     rotary_size=32,
     qkv_bias=True,
 )
+DOWN = "model.layers.1.mlp.down_proj"
 QKV = "model.layers.1.self_attn.qkv_proj"
 
 
@@ -161,6 +163,20 @@ def test_tensors_of_another_config_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": 11}))
     with pytest.raises(ValueError, match=r"embed_tokens\.weight has shape \[10, 64\]: \[11, 64\]"):
         QuantizedModel(tmp_path)
+
+
+def test_tensors_of_another_dtype_are_refused(tmp_path: pathlib.Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    names = ("model.norm.weight", f"{DOWN}.packed")
+    wrong = {name: tensors[name].astype(np.float32) for name in names}
+    safetensors.numpy.save_file(tensors | wrong, path)
+    model = QuantizedModel(tmp_path)
+    with pytest.raises(ValueError, match=r"norm\.weight has dtype float32: float16 is allowed"):
+        model.tensor("model.norm.weight")
+    with pytest.raises(ValueError, match=r"down_proj\.packed has dtype float32: int8 is allowed"):
+        model.linear(DOWN)
 
 
 def test_damaged_files_are_one_line(tmp_path: pathlib.Path) -> None:

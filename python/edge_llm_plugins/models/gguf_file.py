@@ -241,10 +241,9 @@ class GgufCheckpoint:
         class Reader(self._gguf.GGUFReader):
             # Behind the end of the file the package reads empty values, up to 2^64 times.
             def _get(self, offset: int, dtype: Any, count: int = 1, **order: Any) -> NDArray:
-                values = super()._get(offset, dtype, count, **order)
-                if len(values) != count:
+                if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
                     raise ValueError(f"the file ends within the values at byte {offset}")
-                return values
+                return super()._get(offset, dtype, count, **order)
 
         try:
             return Reader(self._path)

@@ -18,9 +18,7 @@ CONFIGS = [
 DTYPES = [np.int32, np.float16, np.float32, np.int64, np.uint8, np.bool_, np.float64, np.complex64]
 
 
-def drawn(
-    choices: fuzzing.Choices, shape: tuple[int, ...], dtype: type, value: float
-) -> NDArray:
+def drawn(choices: fuzzing.Choices, shape: tuple[int, ...], dtype: type, value: float) -> NDArray:
     """An array of the value, or seldom one of another shape, dtype or value."""
     odd = choices.below(64)
     if odd == 1:

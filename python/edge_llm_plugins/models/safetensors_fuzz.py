@@ -65,6 +65,4 @@ def fuzz(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    fuzzing.main(
-        fuzz, [file(json.dumps(HEADER).encode()), *(bytes([i]) * 32 for i in range(8))]
-    )
+    fuzzing.main(fuzz, [file(json.dumps(HEADER).encode()), *(bytes([i]) * 32 for i in range(8))])

@@ -48,7 +48,9 @@ class TensorFiles:
             raise FileNotFoundError(f"{self._folder} has neither {single.name} nor {index.name}")
         for name in self._shard_of:
             if not name.isprintable():
-                raise ValueError(f"{self._folder} has a tensor {name!r}: a printable name is allowed")
+                raise ValueError(
+                    f"{self._folder} has a tensor {name!r}: a printable name is allowed"
+                )
 
     def names(self) -> list[str]:
         """Names of all tensors."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from edge_llm_plugins._extras import require
+from edge_llm_plugins.models.json_values import one_line
 from edge_llm_plugins.models.tensor_files import read_json
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -25,6 +27,7 @@ class Tokenizer:
 
     Raises:
       FileNotFoundError: the folder has no tokenizer.json.
+      ValueError: it, or tokenizer_config.json, is something else.
       ImportError: tokenizers is not installed.
     """
 
@@ -33,15 +36,22 @@ class Tokenizer:
         path, config_path = folder / "tokenizer.json", folder / "tokenizer_config.json"
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: copy it from the checkpoint")
-        self._tokenizer = require("tokenizers", "run").Tokenizer.from_file(str(path))
+        self._path = path
+        with self._refusals("is no tokenizer"):
+            self._tokenizer = require("tokenizers", "run").Tokenizer.from_file(str(path))
         template = read_json(config_path).get("chat_template") if config_path.exists() else None
         end = self._tokenizer.token_to_id(_CHATML_END)
         self.is_chatml = isinstance(template, str) and _CHATML_START in template and end is not None
         self.stop_tokens: tuple[int, ...] = (end,) if self.is_chatml else ()
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a plain text, with what the tokenizer puts in front (often BOS)."""
-        return self._tokenizer.encode(text).ids
+        """The tokens of a plain text, with what the tokenizer puts in front (often BOS).
+
+        Raises:
+          ValueError: the tokenizer has no tokens for the text.
+        """
+        with self._refusals("does not encode the text"):
+            return self._tokenizer.encode(text).ids
 
     def encode_chat(self, message: str, system: str = "") -> list[int]:
         """The tokens of a user's message, and of the start of the answer to it.
@@ -61,11 +71,23 @@ class Tokenizer:
             for role, content in [*messages, ("user", message)]
         )
         text += f"{_CHATML_START}assistant\n"
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        with self._refusals("does not encode the text"):
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of tokens, without special ones; bytes that are no UTF-8 become U+FFFD."""
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
+        with self._refusals("does not decode the tokens"):
+            return self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
+
+    @contextlib.contextmanager
+    def _refusals(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (ImportError, KeyboardInterrupt):
+            raise
+        # The package raises plain Exceptions, and for its panics a BaseException of its own.
+        except BaseException as error:
+            raise ValueError(f"{self._path} {what}: {one_line(error)}") from None
 
 
 class TextStream:

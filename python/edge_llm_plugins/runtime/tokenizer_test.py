@@ -59,6 +59,20 @@ def streamed(tokenizer: Tokenizer, ids: list[int], before: list[int] = ()) -> li
     return [*(stream.add(token) for token in ids), stream.rest()]
 
 
+def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Poem"}}')
+    with pytest.raises(ValueError, match=r"tokenizer\.json is no tokenizer: ") as error:
+        Tokenizer(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_text_without_tokens_is_refused(tmp_path: pathlib.Path) -> None:
+    words = tokenizers.Tokenizer(models.WordLevel({"a": 0}, unk_token="<unk>"))
+    tokenizer = write(tmp_path, words, None)
+    with pytest.raises(ValueError, match="does not encode the text: WordLevel error"):
+        tokenizer.encode("b")
+
+
 def test_text_survives_a_round_trip(tmp_path: pathlib.Path) -> None:
     tokenizer = byte_level(tmp_path)
     ids = tokenizer.encode(TEXT)
