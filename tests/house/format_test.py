@@ -11,8 +11,8 @@ BUILDIFIER_LINT = [
     "-lint=warn",
     # Bazel 7's native rules are the ones that are used (tools/bazel/stubs.bzl says why), and a
     # macro that declares a whole table has no one name.
-    "-warnings=-native-cc-binary,-native-cc-common,-native-cc-import,-native-cc-info,-native-cc-library,"
-    "-native-cc-test,-native-cc-toolchain,-native-py,-unnamed-macro",
+    "-warnings=-native-cc-binary,-native-cc-common,-native-cc-import,-native-cc-info,"
+    "-native-cc-library,-native-cc-test,-native-cc-toolchain,-native-py,-unnamed-macro",
 ]
 
 

@@ -28,7 +28,7 @@ def test_every_tile_height_is_planned_somewhere_and_right() -> None:
     """Few columns are spread over many small tiles; on few multiprocessors, fewer columns do."""
     device = min(host.emulated_devices(), key=lambda device: device.sm_count)
     smallest: dict[str, tuple[int, int]] = {}  # m, n by height
-    for n in (68, 260, 1028, 4100):
+    for n in (68, 260, 1028, 4100, 8196):
         for m in (8, 16, 17, 33, 65, 129):
             height = planned(device, m, n, k=128).split("_f16_m")[1].split("_")[0]
             smallest.setdefault(height, (m, n))
