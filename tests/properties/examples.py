@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 _COUNT = "EDGE_LLM_TEST_EXAMPLES"
 
@@ -15,6 +15,7 @@ def examples(usual: int) -> settings:
     return settings(
         max_examples=int(count or usual),
         derandomize=count is None,
+        phases=(Phase.generate, Phase.shrink),
         print_blob=True,
         database=None,
         deadline=None,

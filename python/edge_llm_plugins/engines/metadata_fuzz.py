@@ -26,7 +26,7 @@ ENGINE = {
     **EXPORT,
     "package": "tensorrt",
     "tensorrt": "10.3.0",
-    "plugins": "0.1.0",
+    "plugins": "1.2.3",
     "plugin_layers": {"AttentionPlugin": 2},
     "layers_found_in": "engine",
     "alias_kv_cache": True,
