@@ -15,9 +15,11 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NoReturn
 
 import numpy as np
 
@@ -139,5 +141,17 @@ def main() -> int:
     return 0 if found["verdict"]["right"] else 1
 
 
+def leave(code: int) -> NoReturn:
+    """Ends the process without its exit handlers.
+
+    In the last of them libcudart releases the CUDA context. CUPTI then hands its buffers back to
+    PyTorch's profiler, which is gone by that time: "double free or corruption" in three of four
+    runs (PyTorch 2.11, CUDA 13.0), with nothing of ours on the stack.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

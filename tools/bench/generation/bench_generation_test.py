@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -63,3 +65,21 @@ def test_a_model_is_measured_and_judged(
     assert found["kernel_us_per_token"] == round(74 / 40, 1)
     assert list(found["kernels_per_token"]) == [DECODE.name, GEMV.name]
     assert all(rate > 0 for rate in found["tokens_per_second"].values())
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_crash_of_exit_handlers_is_no_crash_of_the_benchmark(code: int) -> None:
+    program = (
+        "import atexit, os\n"
+        "from tools.bench.generation import bench_generation\n"
+        "atexit.register(os.abort)\n"
+        "print('measured')\n"
+        f"bench_generation.leave({code})\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (code, b"measured\n")
