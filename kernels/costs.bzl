@@ -7,13 +7,17 @@ compute and load differs less in proportion than in size.
 """
 
 LAUNCH_COSTS = {
-    # NVIDIA H200, 132 multiprocessors, 2026-11-27.
+    # NVIDIA H200, 132 multiprocessors: GEMV 2026-11-27, GEMM 2026-11-29.
     "90": {
-        "int4_gemm_f16_m128_n128_k64_s4": {"launch": 3.23, "cta": 0.0, "step": 0.67, "wait": 0.13, "partial": 1.27},
-        "int4_gemm_f16_m16_n128_k128_s4": {"launch": 3.27, "cta": 0.51, "step": 0.25, "wait": 0.18, "partial": 0.95},
-        "int4_gemm_f16_m32_n128_k128_s3": {"launch": 3.59, "cta": 0.31, "step": 0.4, "wait": 0.14, "partial": 1.2},
-        "int4_gemm_f16_m64_n128_k128_s3": {"launch": 3.41, "cta": 0.53, "step": 0.66, "wait": 0.12, "partial": 1.3},
-        "int4_gemm_f16_m64_n128_k64_s4": {"launch": 3.57, "cta": 0.06, "step": 0.31, "wait": 0.16, "partial": 1.2},
+        "int4_gemm_f16_m128_n128_k64_s4": {"launch": 2.9, "cta": 0.54, "step": 0.69, "wait": 0.03, "partial": 1.01},
+        "int4_gemm_f16_m128_n224_k64_s4": {"launch": 1.3, "cta": 2.38, "step": 1.19, "wait": 0.0, "partial": 1.45},
+        "int4_gemm_f16_m16_n128_k128_s4": {"launch": 2.77, "cta": 0.58, "step": 0.27, "wait": 0.18, "partial": 0.9},
+        "int4_gemm_f16_m32_n112_k128_s4": {"launch": 2.69, "cta": 0.37, "step": 0.33, "wait": 0.14, "partial": 1.41},
+        "int4_gemm_f16_m32_n128_k128_s3": {"launch": 3.27, "cta": 0.29, "step": 0.4, "wait": 0.12, "partial": 1.1},
+        "int4_gemm_f16_m64_n128_k128_s3": {"launch": 3.1, "cta": 0.38, "step": 0.67, "wait": 0.12, "partial": 0.72},
+        "int4_gemm_f16_m64_n128_k64_s4": {"launch": 2.99, "cta": 0.37, "step": 0.33, "wait": 0.1, "partial": 0.81},
+        "int4_gemm_f16_m64_n224_k128_s3": {"launch": 1.51, "cta": 2.61, "step": 1.23, "wait": 0.0, "partial": 1.16},
+        "int4_gemm_f16_m64_n256_k128_s3": {"launch": 1.59, "cta": 3.27, "step": 1.34, "wait": 0.0, "partial": 1.21},
         "int4_gemv_f16_m16_n128_w4": {"launch": 3.43, "cta": 0.43, "step": 1.21, "wait": 0.0, "partial": 3.23},
         "int4_gemv_f16_m16_n32_w16": {"launch": 3.32, "cta": 0.0, "step": 1.44, "wait": 0.0, "partial": 5.8},
         "int4_gemv_f16_m16_n64_w4": {"launch": 3.77, "cta": 0.08, "step": 0.51, "wait": 0.21, "partial": 5.27},

@@ -37,8 +37,9 @@ SMS = {
 #   warps_m/n/k  warps of one CTA along each dimension
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
 #   fewer_ctas   the same of SMs whose compiler spills registers otherwise (CUDA 12.9: 4 bytes)
-# Widths: the narrow tiles give small n enough CTAs, the wide ones read x less often. 16 warps along
-# k keep x of 4096 k in registers, and load it once for all of their tiles.
+# Widths: the narrow tiles give small n enough CTAs, the wide ones read x less often. 112 and 224
+# divide the layers of many models (14336 = 128 * 112) so that 128 CTAs, and not 112, share them.
+# 16 warps along k keep x of 4096 k in registers, and load it once for all of their tiles.
 INT4_GEMM_VARIANTS = {
     "int4_gemv_f16_m8_n32_w8": {"kind": "gemv", "tile_m": 8, "tile_n": 32, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 8, "ctas_per_sm": 2},
     "int4_gemv_f16_m8_n32_w16": {"kind": "gemv", "tile_m": 8, "tile_n": 32, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 16, "ctas_per_sm": 1},
@@ -47,10 +48,14 @@ INT4_GEMM_VARIANTS = {
     "int4_gemv_f16_m16_n64_w4": {"kind": "gemv", "tile_m": 16, "tile_n": 64, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 2},
     "int4_gemv_f16_m16_n128_w4": {"kind": "gemv", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 2, "warps_k": 4, "ctas_per_sm": 1},
     "int4_gemm_f16_m16_n128_k128_s4": {"kind": "gemm", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 4},
-    "int4_gemm_f16_m32_n128_k128_s3": {"kind": "gemm", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 3},
+    "int4_gemm_f16_m32_n112_k128_s4": {"kind": "gemm", "tile_m": 32, "tile_n": 112, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 4},
+    "int4_gemm_f16_m32_n128_k128_s3": {"kind": "gemm", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 3},
     "int4_gemm_f16_m64_n128_k64_s4": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 1, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 4, "fewer_ctas": {"101": 3}},
-    "int4_gemm_f16_m64_n128_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 2},
+    "int4_gemm_f16_m64_n128_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 3},
+    "int4_gemm_f16_m64_n224_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 224, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 1},
+    "int4_gemm_f16_m64_n256_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 256, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 1},
     "int4_gemm_f16_m128_n128_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 2},
+    "int4_gemm_f16_m128_n224_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 224, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 1},
     "int4_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }
 

@@ -324,7 +324,7 @@ __device__ __forceinline__ void store_sums(const Int4GemmParams& params, int fir
       total.x += sum.x;
       total.y += sum.y;
     }
-    store_pair(params, blockIdx.y, row, first_n + channel, total.x, total.y);
+    PairStore(params, blockIdx.y, row, first_n + channel).store(0, total.x, total.y);
   }
 }
 

@@ -112,22 +112,26 @@ class Gemm(Int4GemmTile):
             f"tile_m is {self.tile_m}, not a multiple of 16 * warps_m = {16 * self.warps_m}",
         )
         require(
-            self.tile_n % (32 * self.warps_n) == 0,
+            self.tile_n % (8 * self.warps_n) == 0,
             name,
-            f"tile_n is {self.tile_n}, not a multiple of 32 * warps_n = {32 * self.warps_n}",
+            f"tile_n is {self.tile_n}, not a multiple of 8 * warps_n = {8 * self.warps_n}",
         )
         require(
             self.tile_k % (32 * self.warps_k) == 0,
             name,
             f"tile_k is {self.tile_k}, not a multiple of 32 * warps_k = {32 * self.warps_k}",
         )
-        # All threads copy whole passes of lines, and a thread keeps its place in the swizzle.
+        # A thread keeps its place in the swizzle from one pass to the next, and copies one scale.
         lines = self.threads // (self.tile_k // 8)
         require(
-            lines % 8 == 0 and self.tile_m % lines == 0 and self.tile_n // 4 % lines == 0,
+            lines > 0 and lines % 8 == 0,
             name,
-            f"{self.threads} threads copy {lines} lines at a time, which must be a multiple of 8"
-            f" and divide tile_m and tile_n / 4 = {self.tile_n // 4}",
+            f"{self.threads} threads copy {lines} lines at a time, not a multiple of 8",
+        )
+        require(
+            self.tile_n // 4 <= self.threads,
+            name,
+            f"{self.threads} threads copy the scales of {self.tile_n} channels, four each",
         )
 
 

@@ -25,6 +25,10 @@ int64_t min_split_k(const Int4GemmVariant& variant) {
 // More splits read and write more partial sums than the k range holds weights.
 constexpr int64_t kMaxSplits = 16;
 
+// The workspace is bounded by as many CTAs as kMaxSplitCtas with tiles of this size; one with more
+// outputs counts as several.
+constexpr int64_t kSplitTileOutputs = 128 * 128;
+
 constexpr int64_t kMaxGridX = std::numeric_limits<int32_t>::max();
 // Indices of rows and of k are 32 bits in the kernels, with room for a tile past the end.
 constexpr int64_t kMaxRows = int64_t{1} << 30;
@@ -46,10 +50,22 @@ bool serves_rows(const Int4GemmVariant& variant, int64_t m) {
   return variant.kind == Int4GemmKind::kGemm;
 }
 
+// Whether a GEMV does. It is faster than any GEMM then, wherever both were measured, and rounds
+// less.
+bool has_few_rows(int64_t m, const SmFacts& facts) {
+  return std::any_of(std::begin(kInt4GemmVariants), std::end(kInt4GemmVariants),
+                     [&](const Int4GemmVariant& variant) {
+                       return variant.kind == Int4GemmKind::kGemv && serves_rows(variant, m) &&
+                              fits(variant, facts);
+                     });
+}
+
 // Upper limit of the splits, on any device.
 int64_t max_splits(const Int4GemmVariant& variant, const Int4GemmProblem& problem) {
-  return std::max<int64_t>(1, std::min({kMaxSplits, problem.k / min_split_k(variant),
-                                        kMaxSplitCtas / tiles(variant, problem)}));
+  const int64_t counted =
+      tiles(variant, problem) * ceil_div(variant.tile_m * variant.tile_n, kSplitTileOutputs);
+  return std::max<int64_t>(
+      1, std::min({kMaxSplits, problem.k / min_split_k(variant), kMaxSplitCtas / counted}));
 }
 
 // That on a device: the CTAs of a GEMV share many tiles evenly without splits.
@@ -106,9 +122,11 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
   Int4GemmPlan plan;
   if (problem.m == 0) return plan;
   const SmFacts facts = sm_facts(device.sm);
+  const bool few_rows = has_few_rows(problem.m, facts);
   double least_us = std::numeric_limits<double>::infinity();
   for (const Int4GemmVariant& variant : kInt4GemmVariants) {
     if (!serves_rows(variant, problem.m) || !fits(variant, facts)) continue;
+    if (few_rows && variant.kind != Int4GemmKind::kGemv) continue;
     const int64_t tile_count = tiles(variant, problem);
     if (tile_count > kMaxGridX) continue;
     const LaunchCosts& costs = launch_costs(variant.name, device.sm);

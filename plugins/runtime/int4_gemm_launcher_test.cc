@@ -168,6 +168,13 @@ TEST(TallTilesServeManyRows) {
   EXPECT_TRUE(plan_int4_gemm({100000, 4096, 4096}, {90, 132}).variant->tile_m >= 64);
 }
 
+TEST(AGemvServesFewRowsAndNoOthers) {
+  sweep([](const Int4GemmProblem& problem, const DeviceFacts& device, const Int4GemmPlan& plan) {
+    const bool is_gemv = plan.variant->kind == Int4GemmKind::kGemv;
+    expect(is_gemv == (problem.m <= 16), "a GEMV where m <= 16", problem, device);
+  });
+}
+
 TEST(WideOutputsTakeWideTiles) {
   EXPECT_EQ(plan_int4_gemm({1, 576, 576}, {90, 132}).variant->tile_n, 32);
   EXPECT_EQ(plan_int4_gemm({1, 151936, 1024}, {90, 132}).variant->tile_n, 64);

@@ -29,7 +29,7 @@ def test_every_tile_height_is_planned_somewhere_and_right() -> None:
     device = min(host.emulated_devices(), key=lambda device: device.sm_count)
     smallest: dict[str, tuple[int, int]] = {}  # m, n by height
     for n in (68, 260, 1028, 4100, 8196):
-        for m in (8, 16, 17, 33, 65, 129):
+        for m in (8, 16, 17, 33, 65, 129, 384):
             height = planned(device, m, n, k=128).split("_f16_m")[1].split("_")[0]
             smallest.setdefault(height, (m, n))
     assert set(smallest) == {"8", "16", "32", "64", "128"}

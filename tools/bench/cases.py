@@ -131,6 +131,13 @@ INT4_ROWS = (1, 4, 8, 16, 32, 64, 128, 512, 2048)
 
 INT4_CASES = tuple(Int4Case(n, k, m) for n, k in INT4_SHAPES for m in INT4_ROWS)
 
+# What the choice of tiles and splits is tuned on. The layer beside the benchmark's has few steps of
+# k, which tells what a CTA costs without them.
+INT4_TUNING_CASES = (
+    *INT4_CASES,
+    *(Int4Case(6144, 1024, m) for m in INT4_ROWS if m >= 32),
+)
+
 LLAMA_8B = Model("llama8b", 32, 8, 128)
 QWEN3 = Model("qwen3-0.6b", 16, 8, 128)
 QWEN25 = Model("qwen2.5-0.5b", 14, 2, 64)

@@ -19,7 +19,7 @@ from tools.bench.cases import Int4Case
 from tools.bench.machines import Machine, PluginTensor
 from tools.bench.tuning import Candidate
 
-SPLITS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
+SPLITS = range(1, 17)  # all that a plan may have
 
 # CTAs per multiprocessor beyond which more splits only add partial sums.
 _MOST_CTAS_PER_SM = 8
@@ -31,7 +31,7 @@ class Int4Tuner:
     family = "int4_gemm"
 
     def cases(self) -> Sequence[Int4Case]:
-        return cases.INT4_CASES
+        return cases.INT4_TUNING_CASES
 
     def rotations(
         self, machine: Machine, selected: Sequence[Int4Case]
