@@ -11,7 +11,6 @@ LAUNCH_COSTS = {
     "90": {
         "int4_gemm_f16_m128_n128_k64_s4": {"launch": 2.9, "cta": 0.54, "step": 0.69, "wait": 0.03, "partial": 1.01},
         "int4_gemm_f16_m128_n224_k64_s4": {"launch": 1.3, "cta": 2.38, "step": 1.19, "wait": 0.0, "partial": 1.45},
-        "int4_gemm_f16_m16_n128_k128_s4": {"launch": 2.77, "cta": 0.58, "step": 0.27, "wait": 0.18, "partial": 0.9},
         "int4_gemm_f16_m32_n112_k128_s4": {"launch": 2.69, "cta": 0.37, "step": 0.33, "wait": 0.14, "partial": 1.41},
         "int4_gemm_f16_m32_n128_k128_s3": {"launch": 3.27, "cta": 0.29, "step": 0.4, "wait": 0.12, "partial": 1.1},
         "int4_gemm_f16_m64_n128_k128_s3": {"launch": 3.1, "cta": 0.38, "step": 0.67, "wait": 0.12, "partial": 0.72},

@@ -47,7 +47,6 @@ INT4_GEMM_VARIANTS = {
     "int4_gemv_f16_m16_n32_w16": {"kind": "gemv", "tile_m": 16, "tile_n": 32, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 1, "warps_k": 16, "ctas_per_sm": 1},
     "int4_gemv_f16_m16_n64_w4": {"kind": "gemv", "tile_m": 16, "tile_n": 64, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 1, "warps_k": 4, "ctas_per_sm": 2},
     "int4_gemv_f16_m16_n128_w4": {"kind": "gemv", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 2, "warps_m": 1, "warps_n": 2, "warps_k": 4, "ctas_per_sm": 1},
-    "int4_gemm_f16_m16_n128_k128_s4": {"kind": "gemm", "tile_m": 16, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 4},
     "int4_gemm_f16_m32_n112_k128_s4": {"kind": "gemm", "tile_m": 32, "tile_n": 112, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 4},
     "int4_gemm_f16_m32_n128_k128_s3": {"kind": "gemm", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 2, "warps_k": 2, "ctas_per_sm": 3},
     "int4_gemm_f16_m64_n128_k64_s4": {"kind": "gemm", "tile_m": 64, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 1, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 4, "fewer_ctas": {"101": 3}},
