@@ -111,6 +111,7 @@ TEST(DivisionByZeroAndOverflowAreDefined) {
 
 TEST(MinMaxAbsNeg) {
   check2<int32_t>("min.s32", 'w', [](int32_t a, int32_t b) { return a < b ? a : b; });
+  check2<uint32_t>("min.u32", 'w', [](uint32_t a, uint32_t b) { return a < b ? a : b; });
   check2<uint32_t>("max.u32", 'w', [](uint32_t a, uint32_t b) { return a > b ? a : b; });
   check2<int16_t>("max.s16", 'h', [](int16_t a, int16_t b) { return a > b ? a : b; });
   EXPECT_EQ(one("abs.s32 %r9, %r0;", 'w', {uint32_t(-5)}), 5ull);
