@@ -25,7 +25,7 @@ def commands(job: dict) -> list[str]:
 
 
 def test_tests_are_those_of_ci(jobs: dict[str, dict]) -> None:
-    assert commands(jobs["test"]) == ["bash .ci/run"]
+    assert commands(jobs["test"])[-1] == "bash .ci/run"
 
 
 def test_every_platform_is_released(jobs: dict[str, dict]) -> None:
