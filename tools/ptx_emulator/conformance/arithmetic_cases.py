@@ -109,7 +109,7 @@ def comparisons() -> list[Case]:
         *family("setp.eq", "b32 s16 s32 s64", "pred = T T"),
         *family("setp.ne setp.lt setp.ge setp.gt", "s32 s64", "pred = T T"),
         *family("setp.le", "s32", "pred = T T"),
-        *family("setp.lt setp.gt", "u32", "pred = T T"),
+        *family("setp.lt setp.ge setp.gt", "u32", "pred = T T"),
         *family(f"{of_floats} setp.num setp.nan", "f32", "pred = T T"),
         *family("setp.lt.ftz", "f32", "pred = T T"),
         instruction("setp.lt.and.s32", "pred pred = s32 s32 pred"),
