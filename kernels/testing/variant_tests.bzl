@@ -5,11 +5,14 @@ load("//platforms:platforms.bzl", "HOST", "PLATFORMS")
 load("//tools/bazel:defs.bzl", "py_test")
 load("//tools/bazel:transition.bzl", "for_platform")
 
+def _not_for_host(sms):
+    return [sm for sm in sms if PLATFORMS[HOST]["cuda"] not in SMS[sm]["cuda"]]
+
 # The platforms whose SMs the host's CUDA release does not compile: their PTX comes from their own.
 _ELSEWHERE = {
-    platform: [sm for sm in row["sms"] if PLATFORMS[HOST]["cuda"] not in SMS[sm]["cuda"]]
+    platform: _not_for_host(row["sms"])
     for platform, row in PLATFORMS.items()
-    if [sm for sm in row["sms"] if PLATFORMS[HOST]["cuda"] not in SMS[sm]["cuda"]]
+    if _not_for_host(row["sms"])
 }
 
 def variant_tests(name, variants, test_of, deps):

@@ -64,7 +64,18 @@ std::vector<abi::v10::PluginTensorDesc> drawn_tensors(const Op& op, Choices& cho
   return tensors;
 }
 
-// A V2 plugin under every call; no kernel is loaded, so nothing may be enqueued.
+// No kernel is loaded, so nothing may be enqueued.
+template <typename Plugin, typename Desc>
+void require_refused_enqueue(Plugin& plugin, const std::vector<Desc>& tensors, int32_t inputs) {
+  const std::vector<const void*> in(inputs);
+  const std::vector<void*> out(tensors.size() - inputs);
+  require(
+      plugin.enqueue(&tensors[0], &tensors[inputs], in.data(), out.data(), nullptr, nullptr) != 0,
+      "enqueue succeeded without kernels");
+  require_refusal("enqueue");
+}
+
+// A V2 plugin under every call.
 template <typename Abi, typename Op>
 void drive(PluginV2<Abi, Op>& plugin, const Op& op, Choices& choices) {
   std::vector<typename Abi::PluginTensorDesc> tensors;
@@ -83,12 +94,7 @@ void drive(PluginV2<Abi, Op>& plugin, const Op& op, Choices& choices) {
   }
   plugin.configurePlugin(&largest[0], inputs, &largest[inputs], outputs);
   plugin.getWorkspaceSize(&tensors[0], inputs, &tensors[inputs], outputs);
-  const std::vector<const void*> in(inputs);
-  const std::vector<void*> out(outputs);
-  require(
-      plugin.enqueue(&tensors[0], &tensors[inputs], in.data(), out.data(), nullptr, nullptr) != 0,
-      "enqueue succeeded without kernels");
-  require_refusal("enqueue");
+  require_refused_enqueue(plugin, tensors, inputs);
 }
 
 // The same for V3.
@@ -106,12 +112,7 @@ void drive(PluginV3<Op>& plugin, const Op& op, Choices& choices) {
   plugin.getWorkspaceSize(&largest[0], inputs, &largest[inputs], outputs);
   const bool fits = plugin.onShapeChange(&tensors[0], inputs, &tensors[inputs], outputs) == 0;
   if (!fits) require_refusal("onShapeChange");
-  const std::vector<const void*> in(inputs);
-  const std::vector<void*> out(outputs);
-  require(
-      plugin.enqueue(&tensors[0], &tensors[inputs], in.data(), out.data(), nullptr, nullptr) != 0,
-      "enqueue succeeded without kernels");
-  require_refusal("enqueue");
+  require_refused_enqueue(plugin, tensors, inputs);
   if (!fits) return;
   try {
     plan(op.config(), checked_shapes(op.signature(), &tensors[0], &tensors[inputs]), choices);

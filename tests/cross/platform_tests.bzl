@@ -53,6 +53,7 @@ def verify_qemu_test(name, platform, size):
             "NEWER_GPU": str(newer_gpu(platform)),
             "QEMU": "$(rlocationpath %s)" % _QEMU,
         },
+        deps = [":unpacked"],
     )
 
 def platform_tests(name, programs):
@@ -94,4 +95,5 @@ def platform_tests(name, programs):
             "EDGE_LLM_SM": PLATFORMS[name]["sms"][0],
             "QEMU": "$(rlocationpath %s)" % _QEMU,
         },
+        deps = [":unpacked"],
     )

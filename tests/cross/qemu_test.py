@@ -9,30 +9,22 @@ import os
 import pathlib
 import re
 import subprocess
-import tarfile
 
 import pytest
 
 RUNFILES = pathlib.Path(os.environ["TEST_SRCDIR"])
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The library of the platform's archive."""
-    folder = tmp_path_factory.mktemp("archive")
-    with tarfile.open(RUNFILES / os.environ["ARCHIVE"]) as archive:
-        archive.extractall(folder)
-    (path,) = folder.glob("*/lib/libedge_llm_plugins.so")
-    return path
-
-
 @pytest.mark.parametrize("program", os.environ["PROGRAMS"].split(), ids=os.path.basename)
-def test_program_passes_under_qemu(program: str, library: pathlib.Path) -> None:
+def test_program_passes_under_qemu(program: str, unpacked: pathlib.Path) -> None:
     loader = RUNFILES / os.environ["LOADER"]
     command = [RUNFILES / os.environ["QEMU"], loader, "--library-path", loader.parent]
     result = subprocess.run(
         [*command, RUNFILES / program],
-        env={"EDGE_LLM_LIBRARY": str(library), "EDGE_LLM_SM": os.environ["EDGE_LLM_SM"]},
+        env={
+            "EDGE_LLM_LIBRARY": str(unpacked / "lib/libedge_llm_plugins.so"),
+            "EDGE_LLM_SM": os.environ["EDGE_LLM_SM"],
+        },
         capture_output=True,
         text=True,
     )

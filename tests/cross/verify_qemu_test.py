@@ -9,21 +9,10 @@ import json
 import os
 import pathlib
 import subprocess
-import tarfile
 
 import pytest
 
 RUNFILES = pathlib.Path(os.environ["TEST_SRCDIR"])
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The unpacked archive."""
-    folder = tmp_path_factory.mktemp("archive")
-    with tarfile.open(RUNFILES / os.environ["ARCHIVE"]) as archive:
-        archive.extractall(folder)
-    (unpacked,) = folder.iterdir()
-    return unpacked
 
 
 def verify(release: pathlib.Path, only: str) -> subprocess.CompletedProcess[str]:
@@ -58,20 +47,20 @@ def verify(release: pathlib.Path, only: str) -> subprocess.CompletedProcess[str]
     ],
     ids=["gemv", "gemm", "prefill", "split decode", "tree"],
 )
-def test_configuration_works(release: pathlib.Path, only: str, kernel: str) -> None:
-    result = verify(release, only)
+def test_configuration_works(unpacked: pathlib.Path, only: str, kernel: str) -> None:
+    result = verify(unpacked, only)
     assert result.returncode == 0, result.stdout + result.stderr
     (row,) = [line for line in result.stdout.splitlines() if "  works  " in line]
     assert only in row and kernel in row
 
 
-def test_wrong_result_is_named(release: pathlib.Path) -> None:
+def test_wrong_result_is_named(unpacked: pathlib.Path) -> None:
     label = "INT4 GEMM, M=8 N=132 K=320"
-    golden = release / "share/verify.golden"
+    golden = unpacked / "share/verify.golden"
     right = golden.read_bytes()
     at = right.index(f"|{label}\n".encode()) + len(label) + 2
     golden.write_bytes(right[:at] + bytes(400) + right[at + 400 :])
-    result = verify(release, label)
+    result = verify(unpacked, label)
     golden.write_bytes(right)
     assert result.returncode == 1
     assert f"{label}  " in result.stdout and "times the allowed error" in result.stdout

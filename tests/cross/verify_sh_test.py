@@ -12,7 +12,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import tarfile
 import zipfile
 
 import pytest
@@ -22,16 +21,6 @@ EMULATOR = RUNFILES / os.environ["EMULATOR"]
 NEWER_GPU = f"--device={os.environ['NEWER_GPU']}"
 GOOD = "VERDICT: this release works on this machine"
 BAD = "VERDICT: this release does NOT work on this machine"
-
-
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The unpacked archive."""
-    folder = tmp_path_factory.mktemp("archive")
-    with tarfile.open(RUNFILES / os.environ["ARCHIVE"]) as archive:
-        archive.extractall(folder)
-    (release,) = folder.iterdir()
-    return release
 
 
 @pytest.fixture
