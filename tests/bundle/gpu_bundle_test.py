@@ -65,6 +65,11 @@ def test_is_small() -> None:
     assert ARCHIVE.stat().st_size < MAX_MEGABYTES * 10**6
 
 
+def test_holds_no_certificates(bundle: pathlib.Path) -> None:
+    """A machine may add its own to those of a package that it unpacks: no two builds are alike."""
+    assert not list(bundle.rglob("*.pem"))
+
+
 def test_holds_every_variant_and_its_images(bundle: pathlib.Path, manifest: dict) -> None:
     """A row, a test, and for each of its SMs that were built a cubin and PTX."""
     rows = {path.stem: json.loads(path.read_text()) for path in bundle.glob("kernels/*.json")}

@@ -22,10 +22,16 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def as_user(uid: int) -> tuple[str, ...]:
-    """A command that runs another as a user of this number; none where the kernel forbids it."""
+    """A command that runs another as a user of this number; none, and a line, where it fails."""
     command = ("unshare", "--user", f"--map-user={uid}", f"--map-group={uid}")
-    allowed = subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode == 0
-    return command if allowed else ()
+    trial = subprocess.run([*command, "true"], capture_output=True, text=True)
+    if trial.returncode == 0:
+        return command
+    print(
+        f"check_reproducible: built as user {os.getuid()}, not as {uid}: {trial.stderr.strip()}",
+        file=sys.stderr,
+    )
+    return ()
 
 
 def build_release(
