@@ -76,7 +76,7 @@ def platform_tests(name, programs):
         srcs = ["release_test.py"],
         data = [name + "_dist", "//kernels:manifest"],
         env = {"ARCHIVE": "$(rlocationpath :%s_dist)" % name, "PLATFORM": name},
-        deps = [requirement("pyelftools")],
+        deps = [requirement("pyelftools"), requirement("spdx-tools")],
     )
     if PLATFORMS[name]["cpu"] != "aarch64":
         return

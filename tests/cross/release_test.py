@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +221,12 @@ def test_wheel_and_bundle_are_of_the_platforms_python_or_said_to_be_missing(
     }
 
 
+def test_sbom_is_valid(archive: dict[str, bytes]) -> None:
+    """By the tools of those who make the standard."""
+    document = JsonLikeDictParser().parse(json.loads(archive["sbom.spdx.json"]))
+    assert validate_full_spdx_document(document) == []
+
+
 def test_sbom_describes_every_file_and_component(archive: dict[str, bytes]) -> None:
     sbom = json.loads(archive["sbom.spdx.json"])
     assert sbom["spdxVersion"] == "SPDX-2.3"
@@ -239,16 +247,20 @@ def test_sbom_describes_every_file_and_component(archive: dict[str, bytes]) -> N
         row[key] for row in sbom["relationships"] for key in ("spdxElementId", "relatedSpdxElement")
     }
     assert related == set(identifiers)
+    components = {"libc++", "libc++abi", "libunwind", "pybind11", "zig", "nvrtc"}
     names = {package["name"] for package in sbom["packages"]}
-    assert names == {
-        "edge-llm-plugins",
-        "libc++",
-        "libc++abi",
-        "libunwind",
-        "pybind11",
-        "zig",
-        "nvrtc",
+    assert names == {"edge-llm-plugins", *components, *packages_of_bundle(archive)}
+
+
+def packages_of_bundle(archive: dict[str, bytes]) -> set[str]:
+    """The Python packages of others that the bundle holds; none where there is no bundle."""
+    names = {
+        content.decode().partition("\nName: ")[2].partition("\n")[0]
+        for name, content in unpacked(archive.items())
+        if "!" in name and ".whl!" not in name and name.endswith(".dist-info/METADATA")
     }
+    assert "NO_WHEEL.txt" in archive or names >= {"gguf", "numpy", "pytest", "tokenizers"}
+    return names
 
 
 def test_licences_of_what_is_inside_are_packed(archive: dict[str, bytes]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import email.parser
 import hashlib
-from collections.abc import Mapping, Sequence
+import io
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # SPDX wants a date, and a release must not depend on when it was built.
@@ -22,6 +25,11 @@ def spdx_document(
       files: their contents by path.
       components: rows of tools/dist/components.bzl.
     """
+    packed = {
+        path: list(_packages_within(content))
+        for path, content in sorted(files.items())
+        if path.endswith(".tar.gz")
+    }
     return {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -30,7 +38,11 @@ def spdx_document(
         "documentNamespace": f"https://spdx.org/spdxdocs/{name}",
         "creationInfo": {"created": _CREATED, "creators": ["Tool: make_archive"]},
         "packages": [
-            _package(_RELEASE, "edge-llm-plugins", version, "Apache-2.0"),
+            {
+                **_package(_RELEASE, "edge-llm-plugins", version, "Apache-2.0"),
+                "filesAnalyzed": True,
+                "packageVerificationCode": _verification_code(files),
+            },
             *(
                 {
                     **_package(_id(row["name"]), row["name"], row["version"], row["license"]),
@@ -38,6 +50,7 @@ def spdx_document(
                 }
                 for row in components
             ),
+            *(package for packages in packed.values() for package in packages),
         ],
         "files": [_file(path, content) for path, content in sorted(files.items())],
         "hasExtractedLicensingInfos": [
@@ -50,6 +63,11 @@ def spdx_document(
             _relationship("SPDXRef-DOCUMENT", "DESCRIBES", _RELEASE),
             *(_relationship(_RELEASE, "CONTAINS", _file_id(path)) for path in sorted(files)),
             *(_of_component(row) for row in components),
+            *(
+                _relationship(_file_id(path), "CONTAINS", package["SPDXID"])
+                for path, packages in packed.items()
+                for package in packages
+            ),
         ],
     }
 
@@ -65,6 +83,25 @@ def _package(identifier: str, name: str, version: str, license_id: str) -> dict[
         "licenseDeclared": license_id,
         "copyrightText": "NOASSERTION",
     }
+
+
+def _verification_code(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What SPDX has of all files together; those that list the others cannot be among them."""
+    sums = sorted(hashlib.sha1(content).hexdigest() for content in files.values())
+    return {
+        "packageVerificationCodeValue": hashlib.sha1("".join(sums).encode()).hexdigest(),
+        "packageVerificationCodeExcludedFiles": ["./manifest.json", "./sbom.spdx.json"],
+    }
+
+
+def _packages_within(archive: bytes) -> Iterator[dict[str, Any]]:
+    """The Python packages in an archive, as their own metadata tells; not all have a licence's id."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        for member in members:
+            if member.name.endswith(".dist-info/METADATA") and (file := members.extractfile(member)):
+                facts = email.parser.BytesHeaderParser().parsebytes(file.read())
+                license_id = facts.get("License-Expression", "NOASSERTION")
+                yield _package(_id(facts["Name"]), facts["Name"], facts["Version"], license_id)
 
 
 def _file(path: str, content: bytes) -> dict[str, Any]:
