@@ -27,9 +27,9 @@ def as_user(uid: int) -> tuple[str, ...]:
     trial = subprocess.run([*command, "true"], capture_output=True, text=True)
     if trial.returncode == 0:
         return command
+    reason = trial.stderr.partition("\n")[0]
     print(
-        f"check_reproducible: built as user {os.getuid()}, not as {uid}: {trial.stderr.strip()}",
-        file=sys.stderr,
+        f"check_reproducible: built as user {os.getuid()}, not as {uid}: {reason}", file=sys.stderr
     )
     return ()
 

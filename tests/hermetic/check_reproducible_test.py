@@ -32,11 +32,10 @@ def test_another_user_is_asked_for(
 def test_another_user_that_is_forbidden_is_one_line(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    put_unshare_on_path(tmp_path, monkeypatch, "echo unshare failed: not permitted >&2; exit 1")
+    put_unshare_on_path(tmp_path, monkeypatch, "echo 'not permitted\nuse --help' >&2; exit 1")
     assert as_user(1234) == ()
     assert capfd.readouterr().err == (
-        f"check_reproducible: built as user {os.getuid()}, not as 1234: "
-        "unshare failed: not permitted\n"
+        f"check_reproducible: built as user {os.getuid()}, not as 1234: not permitted\n"
     )
 
 
