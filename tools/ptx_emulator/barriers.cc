@@ -34,11 +34,14 @@ void deliver(Warp& warp, const Barrier& barrier) {
   warp.set_predicate(instruction.operand[kDestination], holds ? kAllLanes : 0);
 }
 
+void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
+}
+
 void release(Warp& warp, const Barrier& barrier) {
   deliver(warp, barrier);
-  for (size_t i = 0; i < warp.clock.size(); ++i) {
-    warp.clock[i] = std::max(warp.clock[i], barrier.clock[i]);
-  }
+  join(barrier.clock, warp.clock);
+  join(barrier.fenced, warp.fenced);
   warp.next_epoch();
   warp.state = WarpState::kReady;
 }
@@ -108,9 +111,8 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
     barrier.population += static_cast<uint32_t>(__builtin_popcount(yes));
     barrier.threads += static_cast<uint32_t>(__builtin_popcount(warp.mask));
   }
-  for (size_t i = 0; i < warp.clock.size(); ++i) {
-    barrier.clock[i] = std::max(barrier.clock[i], warp.clock[i]);
-  }
+  join(warp.clock, barrier.clock);
+  join(warp.fenced, barrier.fenced);
   const int needed = whole_block ? live_warps(block) : static_cast<int>(threads / kLanes);
   if (check && whole_block && needed != static_cast<int>(block.warps.size())) {
     report(warp, FaultKind::kBarrier, first_lane, [&] {

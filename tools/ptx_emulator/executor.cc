@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "tools/ptx_emulator/sm90_wgmma.h"
+
 namespace ptx_emulator {
 namespace {
 
@@ -90,7 +92,9 @@ void Executor::reset(uint64_t linear_block) {
   for (Barrier& barrier : block_.barriers) {
     barrier = Barrier{};
     barrier.clock.assign(warps, 0);
+    barrier.fenced.assign(warps, 0);
   }
+  block_.products.assign((warps + kWarpgroup - 1) / kWarpgroup, {});
   random_ = launch.seed == 0 ? 0 : launch.seed * 2654435761u + static_cast<uint32_t>(linear_block);
 
   uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
@@ -102,9 +106,12 @@ void Executor::reset(uint64_t linear_block) {
     warp.pc = 0;
     warp.rejoin_pc = kNobodyWaits;
     warp.clock.assign(warps, 0);
-    warp.clock[warp.id] = 1;
+    warp.fenced.assign(warps, 0);
+    warp.next_epoch();
     warp.copies.clear();
     warp.copy_group.fill(0);
+    warp.products = WarpProducts{};
+    warp.products.registers.resize(kernel.product_registers);
     warp.allocation = nullptr;
     for (const Constant& constant : kernel.constants) {
       if (constant.width == Width::kPredicate) {
@@ -122,7 +129,9 @@ void Executor::reset(uint64_t linear_block) {
 void Executor::run(uint64_t linear_block) {
   reset(linear_block);
   schedule();
-  if (block_.launch->checks_any(kCheckAsync) && !block_.stopped) report_copies_in_flight();
+  if (block_.stopped) return;
+  if (block_.launch->checks_any(kCheckAsync)) report_copies_in_flight();
+  check_last_products(block_);
 }
 
 uint32_t Executor::next_random() {

@@ -11,6 +11,7 @@
 #include "tools/ptx_emulator/faults.h"
 #include "tools/ptx_emulator/instruction.h"
 #include "tools/ptx_emulator/memory.h"
+#include "tools/ptx_emulator/products.h"
 #include "tools/ptx_emulator/shared_shadow.h"
 
 namespace ptx_emulator {
@@ -40,7 +41,7 @@ struct SharedCounters {
 struct Counters {
   uint64_t warp_instructions = 0;
   uint64_t thread_instructions = 0;
-  uint64_t mma = 0;
+  uint64_t mma = 0;  // products with 16 x 8 elements, by a warp
   uint64_t global_requests = 0;
   uint64_t global_sectors = 0;  // of 32 bytes
   uint64_t barriers = 0;
@@ -93,10 +94,14 @@ struct Warp {
   uint32_t* registers = nullptr;  // slot s of lane l: registers[s * kLanes + l]
   uint32_t* predicates = nullptr;
   uint8_t* local = nullptr;
-  std::vector<uint32_t> clock;  // see SharedShadow
+  // See SharedShadow.
+  std::vector<uint32_t> clock;   // by warp: the epochs that happened before
+  std::vector<uint32_t> fenced;  // by warp: the epochs whose writes the async proxy sees
+  uint32_t lane_epoch = 0;       // the first one since the lanes were last ordered
   std::vector<AsyncCopy> copies;
   std::array<uint32_t, kLanes> copy_group{};  // the group that the next commit closes
-  const Allocation* allocation = nullptr;     // the last one used: most accesses hit it again
+  WarpProducts products;
+  const Allocation* allocation = nullptr;  // the last one used: most accesses hit it again
 
   template <class T>
   T* lanes(uint16_t slot) {
@@ -109,15 +114,17 @@ struct Warp {
   void set_predicate(uint16_t slot, uint32_t value) {
     predicates[slot] = (predicates[slot] & ~mask) | (value & mask);
   }
-  void next_epoch() { ++clock[id]; }
+  // The lanes are ordered: what each of them did happened before what all of them do now.
+  void next_epoch() { lane_epoch = ++clock[id]; }
 };
 
 struct Barrier {
   int arrived = 0;              // warps
   int first_pc = -1;            // of the first arrival
-  std::vector<uint32_t> clock;  // join of all arrivals
-  uint32_t population = 0;      // bar.red: threads whose predicate holds
-  uint32_t threads = 0;         // and threads that took part
+  std::vector<uint32_t> clock;  // join of all arrivals, and
+  std::vector<uint32_t> fenced;
+  uint32_t population = 0;  // bar.red: threads whose predicate holds
+  uint32_t threads = 0;     // and threads that took part
 };
 
 // One worker runs its blocks one after the other in the same object.
@@ -130,6 +137,7 @@ struct Block {
   SharedShadow shadow;
   bool use_shadow = false;
   std::array<Barrier, kBarriers> barriers;
+  std::vector<std::vector<IssuedProduct>> products;  // by warpgroup
   uint64_t instructions_left = 0;
   bool stopped = false;  // by trap or by the instruction limit
 

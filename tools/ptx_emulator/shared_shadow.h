@@ -4,6 +4,10 @@
 // Orders are known from vector clocks. Each warp counts its own epochs (a barrier or __syncwarp
 // ends one) and knows which epochs of the other warps happened before its own now (joined at
 // barriers). An earlier access by warp w at epoch e is ordered before mine where e <= my clock[w].
+//
+// wgmma reads through another proxy: a write that happened before is seen where a fence.proxy.async
+// stands between, in the writer or in anyone whom a barrier let go on after it (PTX ISA, "Causality
+// order"). Such fences end epochs too, and fenced[w] is told at barriers as clock[w] is.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +31,11 @@ class SharedShadow {
   void begin_copy(Warp& warp, int lane, uint32_t offset, uint32_t bytes);
   void end_copy(const Warp& warp, int lane, uint32_t offset, uint32_t bytes);
 
+  // A product of the warp reads chunks of 16 bytes from its issue until the wait for its group.
+  void read_product(Warp& warp, const uint32_t* offsets, int count);
+  // The lanes of warp.mask show the async proxy what they wrote, and what happened before.
+  void fence_proxy(Warp& warp);
+
  private:
   // The shadow of four bytes.
   struct Word {
@@ -39,6 +48,8 @@ class SharedShadow {
   void check_content(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
   void check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
   void check_readers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
+  void check_products(Warp& warp, int lane, uint32_t word);
+  bool check_product_word(Warp& warp, uint32_t word);
   void record_write(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
   void record_read(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
 
@@ -46,6 +57,8 @@ class SharedShadow {
   std::vector<Word> words_;
   std::vector<uint32_t> byte_writers_;  // four per word; empty until a narrower write happens
   std::vector<uint32_t> readers_;       // per word, one record of each warp's last read
+  std::vector<uint32_t> products_;      // per chunk, the group of each warp's last product
+  std::vector<uint32_t> unfenced_;      // by warp: the lanes that wrote since their proxy fence
 };
 
 }  // namespace ptx_emulator
