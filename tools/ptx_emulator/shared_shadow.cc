@@ -198,7 +198,7 @@ void SharedShadow::check_products(Warp& warp, int lane, uint32_t offset, uint32_
               "its group, and pass a barrier",
               offset, reader);
         });
-      } else if (reader != warp.id && products.wait_epochs[group] > warp.clock[reader]) {
+      } else if (products.wait_epochs[group] > warp.clock[reader]) {
         if (!launch.checks_any(kCheckRaces)) continue;
         report(warp, FaultKind::kRace, lane, [&] {
           return format(
