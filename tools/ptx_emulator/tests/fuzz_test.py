@@ -103,10 +103,16 @@ def kernel_names(text: bytes) -> list[str]:
     return [name.decode("ascii") for name in re.findall(rb"\.entry\s+([A-Za-z_]\w*)", text)]
 
 
-def run_case(driver: PtxEmulator, case: int) -> bool:
-    """Returns whether the text loaded; anything but CudaError escapes."""
+def run_case(driver: PtxEmulator, ordinals: dict[int, int], case: int) -> bool:
+    """Returns whether the text loaded; anything but CudaError escapes.
+
+    Args:
+      driver: of the emulator.
+      ordinals: of its devices, by SM.
+      case: a number.
+    """
     sm, text = mutate(case)
-    with driver.context(driver.device_of_sm(sm).ordinal) as ctx:
+    with driver.context(ordinals[sm]) as ctx:
         try:
             library = ctx.load(text)
         except CudaError as error:
@@ -136,12 +142,13 @@ def test_no_mutation_crashes_hangs_or_leaks():
     driver.set_instruction_limit(20_000)
     only = os.environ.get("FUZZ_CASE")
     cases = [int(only)] if only else range(CASES)
+    ordinals = {device.sm: device.ordinal for device in driver.devices()}
     loaded = 0
     slowest = 0.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for case in cases:
         begin = time.monotonic()
-        loaded += run_case(driver, case)
+        loaded += run_case(driver, ordinals, case)
         slowest = max(slowest, time.monotonic() - begin)
         driver.take_faults()
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

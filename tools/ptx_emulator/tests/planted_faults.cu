@@ -208,6 +208,7 @@ __device__ __forceinline__ void products(const uint4* x, const uint4* factors, f
   const int i = threadIdx.x;
   float d[8] = {};
   uint4 a = factors[i];
+#pragma unroll 1
   for (int tile = 0; tile < tiles; ++tile) {
     stage[tile & 1][i] = x[tile * 128 + i];  // FAULT weak_product_wait missing_sync_after_products
     if (kFault != kMissingProxyFence) asm volatile("fence.proxy.async;" ::: "memory");
