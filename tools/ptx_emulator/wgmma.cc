@@ -111,8 +111,8 @@ void join_warpgroup(Warp& warp, const IssuedProduct& product) {
   }
   if (issued[index] == product) return;
   report(warp, FaultKind::kWarpSync, 0, [&] {
-    const char* const what = issued[index].pc == product.pc ? "with other operands" : "";
-    return format("the warps of the warpgroup execute different wgmma: another one is at %s %s",
+    const char* const what = issued[index].pc == product.pc ? ", with other operands" : "";
+    return format("the warps of the warpgroup execute different wgmma: another one is at %s%s",
                   place_of(warp, issued[index].pc).c_str(), what);
   });
 }
