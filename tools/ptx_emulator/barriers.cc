@@ -34,10 +34,6 @@ void deliver(Warp& warp, const Barrier& barrier) {
   warp.set_predicate(instruction.operand[kDestination], holds ? kAllLanes : 0);
 }
 
-void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to) {
-  for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
-}
-
 void release(Warp& warp, const Barrier& barrier) {
   deliver(warp, barrier);
   join(barrier.clock, warp.clock);
@@ -105,6 +101,7 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
   const bool whole_block = threads == 0;
   if (check && whole_block) check_place(warp, barrier);
   ++block.counters.barriers;
+  ++block.arrivals;
   ++barrier.arrived;
   if (reduces(instruction)) {
     const uint32_t yes = warp.predicate(instruction, kPredicate) & warp.mask;

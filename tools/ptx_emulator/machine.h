@@ -4,12 +4,14 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tools/ptx_emulator/faults.h"
 #include "tools/ptx_emulator/instruction.h"
+#include "tools/ptx_emulator/mbarrier.h"
 #include "tools/ptx_emulator/memory.h"
 #include "tools/ptx_emulator/products.h"
 #include "tools/ptx_emulator/shared_shadow.h"
@@ -74,7 +76,8 @@ struct AsyncCopy {
   std::array<uint8_t, 16> data{};
 };
 
-enum class WarpState : uint8_t { kReady, kAtBarrier, kExited };
+// kPolling: its last wait at an mbarrier failed, and it has not looked again.
+enum class WarpState : uint8_t { kReady, kAtBarrier, kPolling, kExited };
 
 struct Block;
 
@@ -88,8 +91,9 @@ struct Warp {
   int pc = 0;
   int rejoin_pc = 0;  // the lowest pc at which other live lanes wait
   std::array<int, kLanes> lane_pc{};
-  int barrier = 0;     // the one at which it waits, and
-  int barrier_pc = 0;  // where
+  int barrier = 0;        // the one at which it waits, or
+  uint32_t mbarrier = 0;  // the offset of the one that it polls, and
+  int barrier_pc = 0;     // where
 
   uint32_t* registers = nullptr;  // slot s of lane l: registers[s * kLanes + l]
   uint32_t* predicates = nullptr;
@@ -137,6 +141,8 @@ struct Block {
   SharedShadow shadow;
   bool use_shadow = false;
   std::array<Barrier, kBarriers> barriers;
+  std::map<uint32_t, Mbarrier> mbarriers;  // by offset in shared memory
+  uint64_t arrivals = 0;                   // at barriers and mbarriers
   std::vector<std::vector<IssuedProduct>> products;  // by warpgroup
   uint64_t instructions_left = 0;
   bool stopped = false;  // by trap or by the instruction limit
@@ -164,10 +170,17 @@ void report(Warp& warp, FaultKind kind, int lane, Describe&& describe) {
   report_at(warp, kind, warp.pc, lane, describe);
 }
 
+// Adds to one clock what another knows (see SharedShadow).
+void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to);
+
 std::string format(const char* pattern, ...) __attribute__((format(printf, 1, 2)));
 
 // Reports lanes that a warp-wide instruction names but that do not execute it.
 void require_lanes(Warp& warp, uint32_t required, const char* what);
+
+// The offset of a shared address in the block's memory; none after a report.
+std::optional<uint32_t> shared_offset(Warp& warp, uint32_t address, uint32_t bytes, int lane,
+                                      bool write);
 
 // A pointer to `bytes` bytes, or to scratch memory after a report. Shared addresses are the 32-bit
 // ones, generic addresses may name any space.

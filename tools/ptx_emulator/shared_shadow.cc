@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint32_t kWordBytes = 4;
 constexpr uint32_t kWholeWord = 0xf;
+constexpr uint32_t kMbarrierBytes = 8;
 constexpr uint32_t kChunkBytes = 16;
 constexpr uint32_t kWordsOfChunk = kChunkBytes / kWordBytes;
 
@@ -77,8 +78,7 @@ void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes,
   for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
     const uint32_t byte_mask = bytes_of_word(word, offset, bytes);
     const Word& state = words_[word];
-    const bool plain = state.pending == 0 && state.split == 0 && state.initialized == kWholeWord;
-    if (!write && plain && is_ordered(warp, lane, state.writer)) {  // nearly every read
+    if (!write && state.is_plain() && is_ordered(warp, lane, state.writer)) {  // nearly every read
       record_read(warp, lane, word, byte_mask);
       continue;
     }
@@ -106,7 +106,13 @@ void SharedShadow::check_content(Warp& warp, int lane, uint32_t word, uint32_t b
                                  bool write) {
   const Launch& launch = *warp.block->launch;
   const Word& state = words_[word];
-  if (state.pending != 0 && launch.checks_any(kCheckAsync)) {
+  if (state.mbarrier != 0) {
+    if (!launch.checks_any(kCheckBarriers)) return;
+    report(warp, FaultKind::kBarrier, lane, [&] {
+      return format("%s of shared+%u, which is part of a live mbarrier", write ? "write" : "read",
+                    word * kWordBytes);
+    });
+  } else if (state.pending != 0 && launch.checks_any(kCheckAsync)) {
     report(warp, FaultKind::kAsync, lane, [&] {
       return format(
           "%s of shared+%u while a cp.async to it is in flight: wait for its group, and "
@@ -134,6 +140,38 @@ void SharedShadow::end_copy(const Warp& warp, int lane, uint32_t offset, uint32_
   }
 }
 
+void SharedShadow::begin_mbarrier(Warp& warp, int lane, uint32_t offset) {
+  access(warp, lane, offset, kMbarrierBytes, /*write=*/true);
+  set_mbarrier(offset, 1);
+}
+
+void SharedShadow::use_mbarrier(Warp& warp, int lane, uint32_t offset) {
+  const uint32_t word = offset / kWordBytes;
+  const uint32_t stamp = words_[word].writer;
+  if (warp.block->launch->checks_any(kCheckRaces) && !is_ordered(warp, lane, stamp)) {
+    report(warp, FaultKind::kRace, lane, [&] {
+      return format("the mbarrier at shared+%u was initialised by warp %d lane %d with no %s since",
+                    offset, stamp_warp(stamp), stamp_lane(stamp),
+                    stamp_warp(stamp) == warp.id ? "__syncwarp" : "barrier");
+    });
+  }
+  record_read(warp, lane, word, kWholeWord);
+}
+
+void SharedShadow::end_mbarrier(Warp& warp, int lane, uint32_t offset) {
+  set_mbarrier(offset, 0);
+  access(warp, lane, offset, kMbarrierBytes, /*write=*/true);
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + kMbarrierBytes; ++word) {
+    words_[word].initialized = 0;
+  }
+}
+
+void SharedShadow::set_mbarrier(uint32_t offset, uint8_t mbarrier) {
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + kMbarrierBytes; ++word) {
+    words_[word].mbarrier = mbarrier;
+  }
+}
+
 void SharedShadow::read_product(Warp& warp, const uint32_t* offsets, int count) {
   if (products_.empty()) products_.resize((words_.size() / kWordsOfChunk + 1) * warps_);
   uint32_t known = 0;  // a writer for whom everything is in order: most words have the same one
@@ -141,8 +179,7 @@ void SharedShadow::read_product(Warp& warp, const uint32_t* offsets, int count) 
     const uint32_t first = offsets[i] / kWordBytes;
     for (uint32_t word = first; word < first + kWordsOfChunk; ++word) {
       const Word& state = words_[word];
-      const bool plain = state.pending == 0 && state.split == 0 && state.initialized == kWholeWord;
-      if (plain && state.writer == known) continue;
+      if (state.is_plain() && state.writer == known) continue;
       if (check_product_word(warp, word)) known = state.writer;
     }
     products_[offsets[i] / kChunkBytes * warps_ + warp.id] = warp.products.group;
