@@ -185,3 +185,217 @@ TEST(WgmmaScales) {
   check_product(16, kWide, -1, true, "1, -1");
   check_product(16, kWide, 1, true, "-1, -1");
 }
+
+namespace {
+
+constexpr int kColumns = 16;
+const char* const kProduct = "wgmma.mma_async";
+const char* const kCommit = "wgmma.commit_group.sync.aligned;\n";
+const char* const kWait = "wgmma.wait_group.sync.aligned 0;\n";
+const char* const kProxyFence = "fence.proxy.async;\n";
+const char* const kBarrier = "bar.sync 0;\n";
+const char* const kFence = "wgmma.fence.sync.aligned;\n";
+const std::string kStore = "st.shared.v4.u32 [%r3], {%r4, %r5, %r6, %r7};\n";
+
+std::string kernel() { return product_kernel(kColumns, kWide); }
+
+std::string without(const std::string& text, const std::string& part) {
+  return replaced(text, part, "");
+}
+std::string before(const std::string& text, const std::string& part, const std::string& added) {
+  return replaced(text, part, added + part);
+}
+std::string after(const std::string& text, const std::string& part, const std::string& added) {
+  return replaced(text, part, part + added);
+}
+
+// The faults of a kernel under several schedules, one text each.
+std::vector<std::string> faults_of(const std::string& text, uint32_t threads = kThreads) {
+  std::vector<std::string> found;
+  for (const uint32_t seed : {0, 1, 2, 3}) {
+    RunOptions options;
+    options.threads = threads;
+    options.seed = seed;
+    found.push_back(
+        run_text(text, 2 * kColumns * kThreads, operands(kColumns, kWide), options).faults());
+  }
+  return found;
+}
+
+void expect_fault(const std::string& text, const std::string& kind, const std::string& message,
+                  uint32_t threads = kThreads) {
+  for (const std::string& faults : faults_of(text, threads)) {
+    EXPECT_TRUE(faults.find("\"kind\": \"" + kind + "\"") != std::string::npos);
+    if (faults.find(message) == std::string::npos) EXPECT_EQ(faults, message);
+  }
+}
+
+void expect_clean(const std::string& text) {
+  for (const std::string& faults : faults_of(text)) EXPECT_EQ(faults, "");
+}
+
+}  // namespace
+
+TEST(WgmmaNeedsItsFenceOfRegisters) {
+  expect_fault(without(kernel(), kFence), "async", "written with no wgmma.fence since");
+  for (const char* written : {"mov.b32 %a3, 0;\n", "mov.f32 %f7, 0f00000000;\n"}) {
+    expect_fault(after(kernel(), kFence, written), "async", "written with no wgmma.fence since");
+    expect_clean(before(kernel(), kFence, written));
+  }
+  expect_clean(after(kernel(), kFence, "mov.b32 %r4, %a3;\nmov.f32 %f20, %f7;\n"));
+}
+
+TEST(RegistersOfWgmmaAreBusyUntilItsWait) {
+  for (const char* gone : {kWait, kCommit}) {
+    expect_fault(without(kernel(), gone), "async", "read of an accumulator of the wgmma at PTX");
+    expect_fault(without(kernel(), gone), "async", "still in flight at its exit");
+  }
+  expect_fault(replaced(kernel(), "aligned 0;", "aligned 1;"), "async", "read of an accumulator");
+  expect_fault(before(kernel(), kWait, "mov.f32 %f7, 0f00000000;\n"), "async",
+               "write of an accumulator");
+  expect_fault(before(kernel(), kWait, "mov.b32 %a3, 0;\n"), "async", "write of A of the wgmma");
+  expect_clean(after(kernel(), kWait, "mov.b32 %a3, 0;\n"));
+  expect_clean(before(kernel(), kWait, "mov.b32 %r4, %a3;\n"));
+}
+
+namespace {
+
+// A product like that of kernel(), on other registers.
+std::string product(int columns, const std::string& d, const std::string& a) {
+  return "wgmma.mma_async.sync.aligned.m64n" + std::to_string(columns) + "k16.f32.f16.f16 " + d +
+         ", " + a + ", %d1, %p1, 1, 1, 0;\n";
+}
+
+const char* const kA = "{%a0, %a1, %a2, %a3}";
+
+}  // namespace
+
+TEST(WgmmaOfOneShapeMayFollowOneAnother) {
+  const std::string same = product(kColumns, list("%f", 8), kA);
+  expect_clean(before(kernel(), kCommit, same));
+  expect_clean(before(kernel(), kWait, same + kCommit));
+  expect_clean(after(kernel(), kWait, same + kCommit + kWait));
+  const std::string smaller = product(8, list("%f", 4), kA);
+  expect_fault(before(kernel(), kCommit, smaller), "async", "use in another shape");
+  expect_fault(after(kernel(), kWait, smaller + kCommit + kWait), "async",
+               "accumulators of this wgmma were written with no wgmma.fence");
+  expect_clean(after(kernel(), kWait, kFence + smaller + kCommit + kWait));
+  expect_fault(before(kernel(), kCommit, product(8, "{%a0, %f9, %f10, %f11}", kA)), "async",
+               "write of A of the wgmma");
+  expect_fault(before(kernel(), kCommit, product(8, "{%f8, %f9, %f10, %f11}", "{%f0, %f1, %f2, %f3}")),
+               "async", "use in A of an accumulator");
+}
+
+TEST(AWaitCompletesAllButTheNewestGroups) {
+  const std::string other = product(8, "{%f20, %f21, %f22, %f23}", kA) + kCommit;
+  const std::string text = before(kernel(), kWait, other);
+  expect_clean(text);
+  const std::string weak = replaced(text, kWait, "wgmma.wait_group.sync.aligned 1;\n");
+  const std::string last = std::string(kWait) + "ret;";
+  expect_clean(replaced(weak, "ret;", last));
+  expect_fault(before(replaced(weak, "ret;", last), "mad.wide.u32 %out", "mov.f32 %f30, %f20;\n"),
+               "async", "read of an accumulator");
+}
+
+TEST(SharedMemoryOfWgmmaIsBusyUntilItsWait) {
+  const std::string in_flight = "while a wgmma of warp";
+  expect_fault(before(kernel(), kWait, kStore), "async", in_flight);
+  const std::string behind = after(kernel(), kWait, kStore);
+  expect_fault(behind, "race", "was read by a wgmma of warp");
+  expect_clean(after(kernel(), kWait, kBarrier + kStore));
+  expect_fault(before(kernel(), kWait, kBarrier + kStore), "async", in_flight);
+  // A copy is a write, too.
+  const std::string copy = "cp.async.cg.shared.global [%r3], [%d0], 16;\n";
+  const std::string arrive = "cp.async.wait_all;\n";
+  expect_fault(before(kernel(), kWait, copy + arrive), "async", in_flight);
+  expect_clean(after(kernel(), kWait, kBarrier + copy + arrive));
+}
+
+TEST(WgmmaReadsWhatABarrierAndAProxyFenceHandOver) {
+  const std::string unseen = "wrote with no fence.proxy.async since";
+  expect_fault(without(kernel(), kProxyFence), "async", unseen);
+  expect_fault(without(kernel(), kBarrier), "race", "read after write");
+  expect_fault(before(without(kernel(), kProxyFence), "mov.u32 %r2, tile;", kProxyFence), "async",
+               unseen);
+  // The fence may stand in whoever the barrier lets go on, but not in some lanes of the writers.
+  expect_clean(after(without(kernel(), kProxyFence), kBarrier, kProxyFence));
+  expect_fault(
+      replaced(kernel(), kProxyFence, "setp.lt.u32 %p2, %r0, 70;\n@%p2 fence.proxy.async;\n"),
+      "async", unseen);
+  // What is written behind the fence needs another one.
+  expect_fault(after(kernel(), kProxyFence, kStore), "async", unseen);
+  expect_clean(after(kernel(), kProxyFence, kStore + kProxyFence));
+  const std::string copy = "cp.async.cg.shared.global [%r3], [%d0+2048], 16;\n";
+  expect_clean(before(kernel(), kProxyFence, copy + "cp.async.wait_all;\n"));
+  expect_fault(before(kernel(), kBarrier, copy + "cp.async.wait_all;\n"), "async", unseen);
+  expect_fault(before(kernel(), kBarrier, copy), "async", "while a cp.async to it is in flight");
+}
+
+TEST(WgmmaReadsInitializedMemoryOfTheBlock) {
+  expect_fault(replaced(kernel(), "@%p0 st.shared", "setp.ge.u32 %p0, %r0, 16;\n@%p0 st.shared"),
+               "uninitialized", "which nobody wrote");
+  expect_fault(
+      replaced(kernel(), "add.u64 %d1, %d1, ", "add.u64 %d1, %d1, 64;\nadd.u64 %d1, %d1, "),
+      "bounds", "wgmma reads 16 bytes at shared+2048 (row 8); the block has 2048 bytes");
+}
+
+TEST(WarpsOfAWarpgroupExecuteTheSameWgmma) {
+  const std::string odd = "setp.gt.u32 %p2, %r0, 95;\n";
+  expect_fault(replaced(kernel(), kProduct, odd + "@!%p2 " + kProduct), "warp_sync",
+               "warp 3 exits after 0 of the 1 wgmma of its warpgroup");
+  expect_fault(before(kernel(), kFence, odd + "@%p2 add.u64 %d1, %d1, 8;\n"), "warp_sync",
+               "with other operands");
+  expect_fault(before(kernel(), kFence, odd + "@%p2 setp.ne.u32 %p1, %r0, %r0;\n"), "warp_sync",
+               "with other operands");
+  const std::string twice = product(kColumns, list("%f", 8), kA);
+  expect_fault(
+      replaced(kernel(), kProduct, odd + "@%p2 bra other;\n" + twice + "other: " + kProduct),
+      "warp_sync", "different wgmma");
+  expect_fault(kernel(), "warp_sync", "wgmma needs whole warpgroups of 4 warps, the block has 3",
+               96);
+}
+
+TEST(LanesOfAWarpExecuteTheSameWgmma) {
+  const std::string odd = "setp.eq.u32 %p2, %r0, 5;\n";
+  for (const char* opcode : {kProduct, kFence, kCommit, kWait}) {
+    const std::string name = std::string(opcode).substr(0, std::string(opcode).find('.', 6));
+    expect_fault(replaced(kernel(), opcode, odd + "@!%p2 " + opcode), "warp_sync",
+                 name + " needs the lanes ffffffff");
+  }
+  expect_fault(before(kernel(), kFence, odd + "@%p2 add.u64 %d1, %d1, 8;\n"), "warp_sync",
+               "wgmma needs one descriptor: lane 5");
+  expect_fault(before(kernel(), kFence, odd + "@%p2 setp.ne.u32 %p1, %r0, %r0;\n"), "warp_sync",
+               "wgmma needs one scale-d, that of the lanes is ffffffdf");
+}
+
+TEST(ChecksOfWgmmaCanBeSwitchedOff) {
+  RunOptions options;
+  options.threads = kThreads;
+  options.checks = 0;
+  std::string text = kernel();
+  for (const char* gone : {kFence, kProxyFence, kWait}) text = without(text, gone);
+  const auto in = operands(kColumns, kWide);
+  EXPECT_EQ(run_text(text, 2 * kColumns * kThreads, in, options).faults(), "");
+}
+
+TEST(WhatIsNoWgmmaOfThisGpuIsRefused) {
+  const auto refused = [](const std::string& text, const std::string& message) {
+    ptx_emulator::Module module;
+    EXPECT_THROWS_WITH(ptx_emulator::parse_text(text, module), message);
+  };
+  const std::string shape = "m64n16k16.f32.f16.f16";
+  refused(replaced(kernel(), "sm_90a", "sm_90"), "needs sm_90a, the target is sm_90");
+  refused(replaced(kernel(), "sm_90a", "sm_100a"), "needs sm_90a, the target is sm_100a");
+  refused(replaced(kernel(), "sm_90a", "sm_89"), "fence.proxy.async needs sm_90 or higher");
+  refused(replaced(kernel(), kProxyFence, "fence.proxy.async.global;\n"), "unsupported");
+  for (const char* other :
+       {"m64n12k16.f32.f16.f16", "m64n264k16.f32.f16.f16", "m64n0k16.f32.f16.f16",
+        "m64n16k8.f32.f16.f16", "m64n16k16.f16.f16.f16", "m64n16k16.f32.bf16.bf16",
+        "m64n016k16.f32.f16.f16", "m64n16k16.f32.f16.f16.sp"}) {
+    refused(replaced(kernel(), shape, other), "unsupported instruction wgmma.mma_async");
+  }
+  refused(replaced(kernel(), shape, "m64n24k16.f32.f16.f16"), "has 8 registers, needs 12");
+  refused(replaced(kernel(), ", 1, 1, 0;", ", 2, 1, 0;"), "imm-scale is 1 or -1, not 2");
+  refused(replaced(kernel(), ", 1, 1, 0;", ", 1, 1, 1;"), "transposed");
+  refused(replaced(kernel(), ", 1, 1, 0;", ", 1, 1;"), "has 6 operands, needs 7 to 8");
+}
