@@ -81,6 +81,12 @@ uint64_t literal_bits(const Operand& operand, Width width, int line) {
 
 }  // namespace
 
+std::string target_name(const Module& module) {
+  std::string name = "sm_" + std::to_string(module.sm);
+  if (module.target_suffix != '\0') name += module.target_suffix;
+  return name;
+}
+
 void Builder::open_scope() {
   scopes_.emplace_back();
   scopes_.back().parent = scope_;

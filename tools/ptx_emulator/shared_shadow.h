@@ -1,13 +1,11 @@
 // Shadow of one block's shared memory: what is initialised, who wrote and read last, what is still
 // being copied.
 //
-// Orders are known from vector clocks. Each warp counts its own epochs (a barrier or __syncwarp
-// ends one) and knows which epochs of the other warps happened before its own now (joined at
-// barriers). An earlier access by warp w at epoch e is ordered before mine where e <= my clock[w].
+// Each access is stamped with its warp, lane and epoch, and ordered as Order tells.
 //
 // wgmma reads through another proxy: a write that happened before is seen where a fence.proxy.async
 // stands between, in the writer or in anyone whom a barrier let go on after it (PTX ISA, "Causality
-// order"). Such fences end epochs too, and fenced[w] is told at barriers as clock[w] is.
+// order"). Such fences end epochs too.
 #pragma once
 
 #include <cstdint>

@@ -287,7 +287,7 @@ void wait_group(Warp& warp, const Instruction& instruction) {
   WarpProducts& products = warp.products;
   while (static_cast<int64_t>(products.waited) + instruction.immediate + 1 < products.group) {
     ++products.waited;
-    products.wait_epochs.push_back(warp.clock[warp.id]);
+    products.wait_epochs.push_back(warp.epoch());
   }
 }
 
@@ -393,9 +393,7 @@ void decode_wgmma(Decoder& decoder) {
   const Builder& builder = decoder.builder();
   const std::string_view opcode = decoder.statement().opcode;
   if (builder.sm() != 90 || builder.target_suffix() != 'a') {
-    std::string target = "sm_" + std::to_string(builder.sm());
-    if (builder.target_suffix() != '\0') target += builder.target_suffix();
-    decoder.fail(std::string(opcode) + " needs sm_90a, the target is " + target);
+    decoder.fail(std::string(opcode) + " needs sm_90a, the target is " + builder.target());
   }
   Instruction& instruction = decoder.instruction();
   if (opcode == "wgmma.fence.sync.aligned") {
