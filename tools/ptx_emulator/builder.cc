@@ -7,7 +7,7 @@
 
 #include "tools/ptx_emulator/float16.h"
 #include "tools/ptx_emulator/memory.h"
-#include "tools/ptx_emulator/sm90_wgmma.h"
+#include "tools/ptx_emulator/wgmma.h"
 
 namespace ptx_emulator {
 namespace {

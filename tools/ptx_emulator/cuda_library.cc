@@ -33,7 +33,8 @@ bool runs_on(const Module& module, int sm) {
 }
 
 CUresult wrong_target(const Module& module, int sm) {
-  return fail(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is for " + ptx_emulator::target_name(module) +
+  return fail(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is for " +
+                                                ptx_emulator::target_name(module) +
                                                 ", the device is sm_" + std::to_string(sm));
 }
 

@@ -228,6 +228,12 @@ void Decoder::require_sm(int least) const {
        " or higher, the target is " + builder_.target());
 }
 
+void Decoder::require_only_sm(int sm) const {
+  if (builder_.sm() == sm && builder_.target_suffix() == 'a') return;
+  fail(std::string(statement_.opcode) + " needs sm_" + std::to_string(sm) + "a, the target is " +
+       builder_.target());
+}
+
 void Decoder::append_register(int reg, bool definition) {
   if (draft_.operands.size() >= kMaxOperands) fail("too many operands");
   draft_.operands.push_back(DraftOperand{reg, !definition, definition});

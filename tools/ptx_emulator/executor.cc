@@ -4,7 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#include "tools/ptx_emulator/sm90_wgmma.h"
+#include "tools/ptx_emulator/wgmma.h"
 
 namespace ptx_emulator {
 namespace {

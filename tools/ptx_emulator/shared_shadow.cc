@@ -26,6 +26,7 @@ uint32_t writer_stamp(const Warp& warp, int lane) {
 }
 uint32_t stamp_epoch(uint32_t stamp) { return stamp >> 10; }
 int stamp_warp(uint32_t stamp) { return static_cast<int>(stamp >> 5 & 31); }
+uint32_t without_lane(uint32_t stamp) { return stamp >> 5; }
 int stamp_lane(uint32_t stamp) { return static_cast<int>(stamp & 31); }
 
 // A reader's record: epoch, the bytes that its lanes read, one lane, and whether there were more.
@@ -98,6 +99,7 @@ void SharedShadow::reset(uint32_t bytes, int warps) {
 
 void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes, bool write) {
   const bool races = warp.block->launch->checks_any(kCheckRaces);
+  if (write && !products_.empty()) check_products(warp, lane, offset, bytes);
   for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
     const uint32_t byte_mask = bytes_of_word(word, offset, bytes);
     const Word& state = words_[word];
@@ -110,7 +112,6 @@ void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes,
       check_writers(warp, lane, word, byte_mask, write);
       if (write) check_readers(warp, lane, word, byte_mask);
     }
-    if (write && !products_.empty()) check_products(warp, lane, word);
     if (write) {
       record_write(warp, lane, word, byte_mask);
     } else {
@@ -197,24 +198,26 @@ void SharedShadow::set_mbarrier(uint32_t offset, uint8_t mbarrier) {
 
 void SharedShadow::read_product(Warp& warp, const uint32_t* offsets, int count) {
   if (products_.empty()) products_.resize((words_.size() / kWordsOfChunk + 1) * warps_);
-  uint32_t known = 0;  // a writer for whom everything is in order: most words have the same one
+  // A warp and an epoch of it for which everything is in order: most words have the same ones.
+  uint32_t known = 0;
   for (int i = 0; i < count; ++i) {
     const uint32_t first = offsets[i] / kWordBytes;
     for (uint32_t word = first; word < first + kWordsOfChunk; ++word) {
       const Word& state = words_[word];
-      if (state.is_plain() && state.writer == known) continue;
-      if (check_product_word(warp, word)) known = state.writer;
+      if (state.is_plain() && without_lane(state.writer) == known) continue;
+      if (check_product_word(warp, word)) known = without_lane(state.writer);
     }
     products_[offsets[i] / kChunkBytes * warps_ + warp.id] = warp.products.group;
   }
 }
 
-// What the lanes of the warp wrote happened before, since a product needs all of them. False where
-// the word is not plain, or after a report.
+// What the lanes of the warp wrote happened before, since a product needs all of them. False after a
+// report, and where the same may not hold of all that the same warp wrote in this epoch.
 bool SharedShadow::check_product_word(Warp& warp, uint32_t word) {
   const Launch& launch = *warp.block->launch;
   check_content(warp, 0, word, kWholeWord, /*write=*/false);
   const Word& state = words_[word];
+  bool of_all_lanes = true;
   for (uint32_t byte = 0; byte < (state.split ? kWordBytes : 1); ++byte) {
     const uint32_t stamp = state.split ? byte_writers_[word * kWordBytes + byte] : state.writer;
     if (stamp == 0) continue;
@@ -234,34 +237,38 @@ bool SharedShadow::check_product_word(Warp& warp, uint32_t word) {
       });
       return false;
     }
+    of_all_lanes &= writer == warp.id || stamp_epoch(stamp) <= warp.order.clock[writer];
   }
-  return state.split == 0;
+  return state.split == 0 && of_all_lanes;
 }
 
 // A write while a product reads, or that no barrier orders behind the wait for it.
-void SharedShadow::check_products(Warp& warp, int lane, uint32_t word) {
+void SharedShadow::check_products(Warp& warp, int lane, uint32_t offset, uint32_t bytes) {
   const Launch& launch = *warp.block->launch;
-  const uint32_t* const groups = &products_[static_cast<size_t>(word) / kWordsOfChunk * warps_];
-  for (int reader = 0; reader < warps_; ++reader) {
-    const uint32_t group = groups[reader];
-    if (group == 0) continue;
-    const WarpProducts& products = warp.block->warps[reader].products;
-    if (products.in_flight(group)) {
-      if (!launch.checks_any(kCheckAsync)) continue;
-      report(warp, FaultKind::kAsync, lane, [&] {
-        return format(
-            "write of shared+%u while a wgmma of warp %d that reads it is in flight: wait for its "
-            "group, and pass a barrier",
-            word * kWordBytes, reader);
-      });
-    } else if (reader != warp.id && !warp.order.has_any(reader, products.wait_epochs[group])) {
-      if (!launch.checks_any(kCheckRaces)) continue;
-      report(warp, FaultKind::kRace, lane, [&] {
-        return format(
-            "write after read: shared+%u was read by a wgmma of warp %d with no barrier since its "
-            "wait",
-            word * kWordBytes, reader);
-      });
+  const uint32_t last = (offset + bytes - 1) / kChunkBytes;
+  for (uint32_t chunk = offset / kChunkBytes; chunk <= last; ++chunk) {
+    const uint32_t* const groups = &products_[static_cast<size_t>(chunk) * warps_];
+    for (int reader = 0; reader < warps_; ++reader) {
+      const uint32_t group = groups[reader];
+      if (group == 0) continue;
+      const WarpProducts& products = warp.block->warps[reader].products;
+      if (products.in_flight(group)) {
+        if (!launch.checks_any(kCheckAsync)) continue;
+        report(warp, FaultKind::kAsync, lane, [&] {
+          return format(
+              "write of shared+%u while a wgmma of warp %d that reads it is in flight: wait for "
+              "its group, and pass a barrier",
+              offset, reader);
+        });
+      } else if (reader != warp.id && !warp.order.has_any(reader, products.wait_epochs[group])) {
+        if (!launch.checks_any(kCheckRaces)) continue;
+        report(warp, FaultKind::kRace, lane, [&] {
+          return format(
+              "write after read: shared+%u was read by a wgmma of warp %d with no barrier since "
+              "its wait",
+              offset, reader);
+        });
+      }
     }
   }
 }

@@ -58,7 +58,7 @@ class SharedShadow {
   void check_content(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
   void check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
   void check_readers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
-  void check_products(Warp& warp, int lane, uint32_t word);
+  void check_products(Warp& warp, int lane, uint32_t offset, uint32_t bytes);
   void set_mbarrier(uint32_t offset, uint8_t mbarrier);
   bool check_product_word(Warp& warp, uint32_t word);
   void record_write(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
