@@ -34,15 +34,10 @@ void deliver(Warp& warp, const Barrier& barrier) {
   warp.set_predicate(instruction.operand[kDestination], holds ? kAllLanes : 0);
 }
 
-void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to) {
-  for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
-}
-
 void release(Warp& warp, const Barrier& barrier) {
   deliver(warp, barrier);
-  join(barrier.clock, warp.clock);
-  join(barrier.fenced, warp.fenced);
-  warp.next_epoch();
+  warp.order.join(barrier.order);
+  warp.order_lanes();
   warp.state = WarpState::kReady;
 }
 
@@ -105,14 +100,15 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
   const bool whole_block = threads == 0;
   if (check && whole_block) check_place(warp, barrier);
   ++block.counters.barriers;
+  ++block.arrivals;
   ++barrier.arrived;
   if (reduces(instruction)) {
     const uint32_t yes = warp.predicate(instruction, kPredicate) & warp.mask;
     barrier.population += static_cast<uint32_t>(__builtin_popcount(yes));
     barrier.threads += static_cast<uint32_t>(__builtin_popcount(warp.mask));
   }
-  join(warp.clock, barrier.clock);
-  join(warp.fenced, barrier.fenced);
+  warp.order_lanes();
+  barrier.order.join(warp.order);
   const int needed = whole_block ? live_warps(block) : static_cast<int>(threads / kLanes);
   if (check && whole_block && needed != static_cast<int>(block.warps.size())) {
     report(warp, FaultKind::kBarrier, first_lane, [&] {
@@ -129,7 +125,7 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
   } else if (instruction.mode != kArrive) {
     warp.state = WarpState::kAtBarrier;
   }
-  if (instruction.mode == kArrive) warp.next_epoch();
+  if (instruction.mode == kArrive) warp.order_lanes();
 }
 
 void leave_barriers(Warp& warp) {
@@ -162,7 +158,7 @@ void sync_warp(Warp& warp, const Instruction& instruction) {
   const int first = __builtin_ctz(warp.mask);
   const uint32_t members = warp.lanes<const uint32_t>(instruction.operand[0])[first];
   require_lanes(warp, members & warp.live, "bar.warp.sync");
-  warp.next_epoch();
+  warp.order_lanes();
 }
 
 }  // namespace

@@ -180,6 +180,8 @@ Family find_family(std::string_view word) {
       {"pmevent", decode_nothing},
       {"griddepcontrol", decode_grid_control},
       {"wgmma", decode_wgmma},
+      {"mbarrier", decode_mbarrier},
+      {"setmaxnreg", decode_set_max_registers},
   };
   const auto found = families->find(word);
   return found == families->end() ? decode_arithmetic : found->second;

@@ -99,5 +99,7 @@ void decode_move(Decoder& decoder);
 void decode_barrier(Decoder& decoder);
 void decode_wgmma(Decoder& decoder);
 void decode_proxy_fence(Decoder& decoder);
+void decode_mbarrier(Decoder& decoder);
+void decode_set_max_registers(Decoder& decoder);
 
 }  // namespace ptx_emulator

@@ -287,7 +287,7 @@ void wait_group(Warp& warp, const Instruction& instruction) {
   WarpProducts& products = warp.products;
   while (static_cast<int64_t>(products.waited) + instruction.immediate + 1 < products.group) {
     ++products.waited;
-    products.wait_epochs.push_back(warp.clock[warp.id]);
+    products.wait_epochs.push_back(warp.epoch());
   }
 }
 
