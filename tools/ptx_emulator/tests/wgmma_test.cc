@@ -177,6 +177,8 @@ TEST(WgmmaReadsEveryLayoutOfB) {
   for (uint32_t k = 0; k < 32; k += 16) check_product(32, {64, 2, 16, 512, k});
   check_product(32, {32, 3, 16, 256});
   check_product(16, {128, 1, 0, 2048});
+  for (uint32_t base : {1, 4, 7}) check_product(32, {128, 1, 16, 1024, 0, base});
+  check_product(32, {64, 2, 16, 512, 0, 1});
 }
 
 TEST(WgmmaScales) {
@@ -275,6 +277,10 @@ TEST(WgmmaOfOneShapeMayFollowOneAnother) {
   expect_clean(before(kernel(), kCommit, same));
   expect_clean(before(kernel(), kWait, same + kCommit));
   expect_clean(after(kernel(), kWait, same + kCommit + kWait));
+  const std::string written = "mov.f32 %f7, 0f00000000;\n";
+  expect_fault(after(kernel(), kWait, written + same + kCommit + kWait), "async",
+               "accumulators of this wgmma were written with no wgmma.fence");
+  expect_clean(after(kernel(), kWait, written + kFence + same + kCommit + kWait));
   const std::string smaller = product(8, list("%f", 4), kA);
   expect_fault(before(kernel(), kCommit, smaller), "async", "use in another shape");
   expect_fault(after(kernel(), kWait, smaller + kCommit + kWait), "async",
@@ -321,7 +327,7 @@ TEST(WgmmaReadsWhatABarrierAndAProxyFenceHandOver) {
   // The fence may stand in whoever the barrier lets go on, but not in some lanes of the writers.
   expect_clean(after(without(kernel(), kProxyFence), kBarrier, kProxyFence));
   expect_fault(
-      replaced(kernel(), kProxyFence, "setp.lt.u32 %p2, %r0, 70;\n@%p2 fence.proxy.async;\n"),
+      replaced(kernel(), kProxyFence, "setp.ne.u32 %p2, %r0, 5;\n@%p2 fence.proxy.async;\n"),
       "async", unseen);
   // What is written behind the fence needs another one.
   expect_fault(after(kernel(), kProxyFence, kStore), "async", unseen);
@@ -330,6 +336,17 @@ TEST(WgmmaReadsWhatABarrierAndAProxyFenceHandOver) {
   expect_clean(before(kernel(), kProxyFence, copy + "cp.async.wait_all;\n"));
   expect_fault(before(kernel(), kBarrier, copy + "cp.async.wait_all;\n"), "async", unseen);
   expect_fault(before(kernel(), kBarrier, copy), "async", "while a cp.async to it is in flight");
+}
+
+TEST(AProxyFenceDoesNotOrderLanes) {
+  const std::string neighbour = "xor.b32 %r5, %r3, 16;\n";
+  const std::string read = "ld.shared.u32 %r4, [%r5];\n";
+  expect_fault(after(kernel(), kProxyFence, neighbour + read), "race",
+               "read after write within the warp");
+  expect_clean(after(kernel(), kProxyFence, neighbour + "bar.warp.sync -1;\n" + read));
+  const std::string write = "st.shared.u32 [%r3], %r4;\n";
+  expect_fault(after(kernel(), kBarrier, neighbour + read + kProxyFence + write), "race",
+               "write after read within the warp");
 }
 
 TEST(WgmmaReadsInitializedMemoryOfTheBlock) {
