@@ -14,8 +14,8 @@ constexpr int kNobodyWaits = std::numeric_limits<int>::max();
 constexpr uint64_t kSlice = 20000;
 // With a seed, slices are short and of random length: other schedules, other interleavings.
 constexpr uint32_t kMaxRandomSlice = 200;
-// So many times in turn, warps that poll may look in vain while nobody else can go on: a loop may do
-// work between two waits.
+// So many times in turn, warps that poll may look in vain while nobody else can go on: a loop may
+// do work between two waits.
 constexpr int kMaxVainPolls = 1000;
 
 uint32_t lane_mask(uint32_t threads) { return threads >= kLanes ? kAllLanes : (1u << threads) - 1; }

@@ -20,8 +20,7 @@ uint8_t* scratch() {
 
 const char* verb(bool write) { return write ? "write" : "read"; }
 
-void report_misaligned(Warp& warp, int lane, uint32_t bytes, bool write,
-                       const std::string& place) {
+void report_misaligned(Warp& warp, int lane, uint32_t bytes, bool write, const std::string& place) {
   report(warp, FaultKind::kAlignment, lane, [&] {
     return format("%s of %u bytes at %s, which is no multiple of %u", verb(write), bytes,
                   place.c_str(), bytes);

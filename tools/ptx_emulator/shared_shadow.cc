@@ -51,7 +51,8 @@ const Order& order_of(const Warp& warp, int lane) {
 bool is_ordered(const Warp& warp, int lane, uint32_t stamp) {
   if (stamp == 0) return true;
   const int writer = stamp_warp(stamp);
-  if (writer != warp.id) return order_of(warp, lane).has(writer, stamp_epoch(stamp), stamp_lane(stamp));
+  if (writer != warp.id)
+    return order_of(warp, lane).has(writer, stamp_epoch(stamp), stamp_lane(stamp));
   return stamp_epoch(stamp) < clamp_epoch(warp.lane_epoch) || stamp_lane(stamp) == lane;
 }
 
@@ -206,8 +207,8 @@ void SharedShadow::read_product(Warp& warp, const uint32_t* offsets, int count) 
   }
 }
 
-// What the lanes of the warp wrote happened before, since a product needs all of them. False after a
-// report, and where the same may not hold of all that the same warp wrote in this epoch.
+// What the lanes of the warp wrote happened before, since a product needs all of them. False after
+// a report, and where the same may not hold of all that the same warp wrote in this epoch.
 bool SharedShadow::check_product_word(Warp& warp, uint32_t word) {
   const Launch& launch = *warp.block->launch;
   check_content(warp, 0, word, kWholeWord, /*write=*/false);

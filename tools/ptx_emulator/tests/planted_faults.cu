@@ -196,11 +196,11 @@ __device__ __forceinline__ void wait(const unsigned long long* barrier, int pari
   unsigned complete;
   do {
     asm volatile(
-        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n"  // FAULT missing_arrival
+        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n"
         "selp.u32 %0, 1, 0, p;\n}"
         : "=r"(complete)
         : "r"(address), "r"(parity)
-        : "memory");
+        : "memory");  // FAULT missing_arrival missing_mbarrier_init
   } while (complete == 0);
 }
 
@@ -222,7 +222,7 @@ __device__ __forceinline__ void ring(const float* x, float* y, int tiles) {
     const int parity = tile >> 1 & 1;
     if (threadIdx.x < 32) {
       wait(&empty[s], parity ^ 1);
-      stage[s][lane] = x[tile * 32 + lane];  // FAULT released_before_read
+      stage[s][lane] = x[tile * 32 + lane];              // FAULT released_before_read
       if (kFault == kMbarrierOverwritten) empty[1] = 7;  // FAULT mbarrier_overwritten
       if (kFault != kElectedWithoutSyncwarp) __syncwarp();
       if (lane == 0 && (kFault != kMissingArrival || tile != 1)) arrive(&full[s]);
@@ -236,10 +236,8 @@ __device__ __forceinline__ void ring(const float* x, float* y, int tiles) {
   if (threadIdx.x >= 32) y[lane] = sum;
 }
 
-#define RING(NAME, FAULT)                                                  \
-  extern "C" __global__ void NAME(const float* x, float* y, int tiles) { \
-    ring<FAULT>(x, y, tiles);                                              \
-  }
+#define RING(NAME, FAULT) \
+  extern "C" __global__ void NAME(const float* x, float* y, int tiles) { ring<FAULT>(x, y, tiles); }
 RING(ring_clean, kNone)
 RING(released_before_read, kReleasedBeforeRead)
 RING(read_before_full, kReadBeforeFull)

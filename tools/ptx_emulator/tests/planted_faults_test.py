@@ -157,8 +157,13 @@ FAULTS = [
 ]
 FAULTS_OF_MBARRIER = [
     ("released_before_read", ring, "race", "write after read: shared+"),
-    ("read_before_full", ring, "race", "read after write: shared+"),
-    ("missing_arrival", ring, "deadlock", "whose phase 0 needs 1 of 1 arrivals (planted_faults.cu:"),
+    ("read_before_full", ring, "uninitialized", "which nobody wrote"),
+    (
+        "missing_arrival",
+        ring,
+        "deadlock",
+        "whose phase 0 needs 1 of 1 arrivals (planted_faults.cu:",
+    ),
     ("elected_without_syncwarp", ring, "race", "lanes 00000001 alone arrived at an mbarrier"),
     ("mbarrier_overwritten", ring, "barrier", "which is part of a live mbarrier"),
     ("missing_mbarrier_init", ring, "barrier", "is no mbarrier: nobody initialised it"),
