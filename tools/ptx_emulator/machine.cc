@@ -20,8 +20,7 @@ uint8_t* scratch() {
 
 const char* verb(bool write) { return write ? "write" : "read"; }
 
-void report_misaligned(Warp& warp, int lane, uint32_t bytes, bool write,
-                       const std::string& place) {
+void report_misaligned(Warp& warp, int lane, uint32_t bytes, bool write, const std::string& place) {
   report(warp, FaultKind::kAlignment, lane, [&] {
     return format("%s of %u bytes at %s, which is no multiple of %u", verb(write), bytes,
                   place.c_str(), bytes);
@@ -111,14 +110,14 @@ void Warp::order_lanes() {
 void Warp::join(const Order& passed_on, uint32_t lanes) {
   if (lanes == live) {
     order.join(passed_on);
-    return;
+  } else {
+    if (ahead == 0) {
+      order_of_ahead = order;
+      order_of_ahead.clock[id] = 0;  // of the warp itself, lane_epoch tells what happened before
+    }
+    ahead |= lanes;
   }
-  if (ahead == 0) {
-    order_of_ahead = order;
-    order_of_ahead.clock[id] = 0;  // see lane_epoch for what the warp itself did
-  }
-  order_of_ahead.join(passed_on);
-  ahead |= lanes;
+  if (ahead != 0) order_of_ahead.join(passed_on);
 }
 
 void Warp::pass_on(uint32_t lanes, Order& to) {

@@ -106,7 +106,7 @@ struct Warp {
   std::vector<AsyncCopy> copies;
   std::array<uint32_t, kLanes> copy_group{};  // the group that the next commit closes
   WarpProducts products;
-  std::vector<int> register_changes;  // pcs of the setmaxnreg that it executed
+  std::vector<int> register_changes;       // pcs of the setmaxnreg that it executed
   const Allocation* allocation = nullptr;  // the last one used: most accesses hit it again
 
   template <class T>
@@ -148,8 +148,8 @@ struct Block {
   SharedShadow shadow;
   bool use_shadow = false;
   std::array<Barrier, kBarriers> barriers;
-  std::map<uint32_t, Mbarrier> mbarriers;  // by offset in shared memory
-  uint64_t arrivals = 0;                   // at barriers and mbarriers
+  std::map<uint32_t, Mbarrier> mbarriers;            // by offset in shared memory
+  uint64_t arrivals = 0;                             // at barriers and mbarriers
   std::vector<std::vector<IssuedProduct>> products;  // by warpgroup
   uint64_t instructions_left = 0;
   bool stopped = false;  // by trap, by a deadlock or by the instruction limit

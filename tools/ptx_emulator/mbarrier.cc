@@ -41,8 +41,8 @@ void for_each_place(Warp& warp, const Instruction& instruction, int operand, Vis
     }
     lanes &= rest;
     rest &= ~lanes;
-    const std::optional<uint32_t> offset = shared_offset(
-        warp, static_cast<uint32_t>(addresses[first]), kBytes, first, /*write=*/true);
+    const std::optional<uint32_t> offset =
+        shared_offset(warp, static_cast<uint32_t>(addresses[first]), kBytes, first, /*write=*/true);
     if (offset) visit(*offset, lanes);
   }
 }

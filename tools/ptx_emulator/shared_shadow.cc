@@ -42,34 +42,30 @@ uint32_t bytes_of_word(uint32_t word, uint32_t offset, uint32_t bytes) {
   return ((1u << end) - 1) & ~((1u << begin) - 1);
 }
 
-// Whether what a lane of another warp did (and more of its lanes, with `several`) happened before
-// what this lane does now.
-bool happened_before(const Warp& warp, int lane, int other, uint32_t epoch, int its_lane,
-                     bool several = false) {
-  if (warp.order.has(other, epoch, its_lane, several)) return true;
-  const bool is_ahead = (warp.ahead >> lane & 1) != 0;
-  return is_ahead && warp.order_of_ahead.has(other, epoch, its_lane, several);
+// What happened before what this lane does now.
+const Order& order_of(const Warp& warp, int lane) {
+  return (warp.ahead >> lane & 1) != 0 ? warp.order_of_ahead : warp.order;
 }
 
 // Whether a write happened before what this lane does now.
 bool is_ordered(const Warp& warp, int lane, uint32_t stamp) {
   if (stamp == 0) return true;
   const int writer = stamp_warp(stamp);
-  if (writer != warp.id) return happened_before(warp, lane, writer, stamp_epoch(stamp), stamp_lane(stamp));
+  if (writer != warp.id)
+    return order_of(warp, lane).has(writer, stamp_epoch(stamp), stamp_lane(stamp));
   return stamp_epoch(stamp) < clamp_epoch(warp.lane_epoch) || stamp_lane(stamp) == lane;
 }
 
 // What may be missing where an mbarrier did not order what a lane of another warp did.
 std::string hint(const Warp& warp, int other, uint32_t epoch, int its_lane, bool several = false) {
-  const bool some_wait = warp.ahead != 0;
-  if (some_wait && warp.order_of_ahead.has(other, epoch, its_lane, several)) {
+  const Order& most = warp.ahead != 0 ? warp.order_of_ahead : warp.order;
+  if (most.has(other, epoch, its_lane, several)) {
     return format(" (lanes %08x of this warp alone waited at an mbarrier: __syncwarp after it?)",
                   warp.ahead);
   }
-  const Order::SomeLanes& some = (some_wait ? warp.order_of_ahead : warp.order).some[other];
-  if (epoch > some.epoch) return "";
+  if (!most.has_any(other, epoch)) return "";
   return format(" (its lanes %08x alone arrived at an mbarrier: __syncwarp before it?)",
-                some.lanes);
+                most.some[other].lanes);
 }
 
 void report_writer(Warp& warp, int lane, uint32_t offset, uint32_t stamp, bool write) {
@@ -211,8 +207,8 @@ void SharedShadow::read_product(Warp& warp, const uint32_t* offsets, int count) 
   }
 }
 
-// What the lanes of the warp wrote happened before, since a product needs all of them. False after a
-// report, and where the same may not hold of all that the same warp wrote in this epoch.
+// What the lanes of the warp wrote happened before, since a product needs all of them. False after
+// a report, and where the same may not hold of all that the same warp wrote in this epoch.
 bool SharedShadow::check_product_word(Warp& warp, uint32_t word) {
   const Launch& launch = *warp.block->launch;
   check_content(warp, 0, word, kWholeWord, /*write=*/false);
@@ -260,7 +256,8 @@ void SharedShadow::check_products(Warp& warp, int lane, uint32_t offset, uint32_
               "its group, and pass a barrier",
               offset, reader);
         });
-      } else if (!warp.order.has_any(reader, products.wait_epochs[group])) {
+      } else if (reader != warp.id &&
+                 !order_of(warp, lane).has_any(reader, products.wait_epochs[group])) {
         if (!launch.checks_any(kCheckRaces)) continue;
         report(warp, FaultKind::kRace, lane, [&] {
           return format(
@@ -306,7 +303,7 @@ void SharedShadow::check_readers(Warp& warp, int lane, uint32_t word, uint32_t b
       return several ? "several lanes" : format("lane %d", record_lane(record));
     };
     if (reader != warp.id) {
-      if (happened_before(warp, lane, reader, epoch, record_lane(record), several)) continue;
+      if (order_of(warp, lane).has(reader, epoch, record_lane(record), several)) continue;
       report(warp, FaultKind::kRace, lane, [&] {
         return format("write after read: shared+%u was read by warp %d %s with no barrier since%s",
                       word * kWordBytes, reader, readers_lanes().c_str(),

@@ -34,8 +34,8 @@ class SharedShadow {
   // The lanes of warp.mask show the async proxy what they wrote, and what happened before.
   void fence_proxy(Warp& warp);
 
-  // Between begin and end, eight bytes are an mbarrier, which ordinary accesses have to leave alone.
-  // A use of it is ordered behind its begin, and its end behind all uses.
+  // Between begin and end, eight bytes are an mbarrier, which ordinary accesses have to leave
+  // alone. A use of it is ordered behind its begin, and its end behind all uses.
   void begin_mbarrier(Warp& warp, int lane, uint32_t offset);
   void use_mbarrier(Warp& warp, int lane, uint32_t offset);
   void end_mbarrier(Warp& warp, int lane, uint32_t offset);
@@ -45,8 +45,8 @@ class SharedShadow {
   struct Word {
     uint32_t writer = 0;  // stamp of the last write, for all four bytes unless `split`
     uint8_t initialized = 0;
-    uint8_t pending = 0;  // asynchronous copies in flight
-    uint8_t split = 0;    // bytes have different writers: see byte_writers_
+    uint8_t pending = 0;   // asynchronous copies in flight
+    uint8_t split = 0;     // bytes have different writers: see byte_writers_
     uint8_t mbarrier = 0;  // part of a live mbarrier
 
     // One writer wrote it whole, and it is nothing but memory.

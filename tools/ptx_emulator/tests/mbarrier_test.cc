@@ -101,11 +101,10 @@ std::string ring_of_elected_lanes(bool synced_producer, bool synced_reader, bool
     text = replaced(text, place, std::string(place).substr(0, std::string(place).size() - 2) + "3");
   }
   text = replaced(text, "mbarrier.arrive.shared::cta.b64 _, [%r6];",
-                  (synced_producer ? sync : "") +
-                      "@%p4 mbarrier.arrive.shared::cta.b64 _, [%r6];");
-  text = replaced(text, "mbarrier.arrive.shared::cta.b64 _, [%r6+16];",
-                  (synced_reader ? sync : "") +
-                      "@%p4 mbarrier.arrive.shared::cta.b64 _, [%r6+16];");
+                  (synced_producer ? sync : "") + "@%p4 mbarrier.arrive.shared::cta.b64 _, [%r6];");
+  text =
+      replaced(text, "mbarrier.arrive.shared::cta.b64 _, [%r6+16];",
+               (synced_reader ? sync : "") + "@%p4 mbarrier.arrive.shared::cta.b64 _, [%r6+16];");
   text = replaced(text, "wait_full:\n", "@!%p4 bra waited;\nwait_full:\n");
   text = replaced(text, "@!%p2 bra wait_full;\n",
                   "@!%p2 bra wait_full;\nwaited:\n" + (synced_wait ? sync : ""));
@@ -163,8 +162,7 @@ TEST(RingOfStages) {
 }
 
 TEST(RingWithoutItsWaitsIsARace) {
-  expect_fault(replaced(kRing, "@!%p2 bra wait_full;", ""), "race",
-               "was written by warp 0 lane");
+  expect_fault(replaced(kRing, "@!%p2 bra wait_full;", ""), "race", "was written by warp 0 lane");
   expect_fault(replaced(kRing, "@!%p2 bra wait_empty;", ""), "race", "write after read: shared+");
   // The consumers arrive before they read.
   std::string early = replaced(kRing, "mbarrier.arrive.shared::cta.b64 _, [%r6+16];", "");
@@ -493,14 +491,13 @@ TEST(InitialisationNeedsABarrier) {
   const std::string body = one_barrier("mbarrier.arrive.shared.b64 _, [s];", "64");
   expect_no_fault(body, 64);
   const std::string early = replaced(body, "bar.sync 0;", "bar.warp.sync -1;");
-  EXPECT_TRUE(contains(
-      run_body(early, 64).faults(),
-      "the mbarrier at shared+0 was initialised by warp 0 lane 0 with no barrier since"));
+  EXPECT_TRUE(
+      contains(run_body(early, 64).faults(),
+               "the mbarrier at shared+0 was initialised by warp 0 lane 0 with no barrier since"));
   expect_fault(early, "", "mbarrier", 64);  // other schedules: it is none yet
-  expect_fault(replaced(one_barrier("mbarrier.arrive.shared.b64 _, [s];", "32"), "bar.sync 0;", ""),
-               "race",
-               "the mbarrier at shared+0 was initialised by warp 0 lane 0 with no __syncwarp since",
-               32);
+  expect_fault(
+      replaced(one_barrier("mbarrier.arrive.shared.b64 _, [s];", "32"), "bar.sync 0;", ""), "race",
+      "the mbarrier at shared+0 was initialised by warp 0 lane 0 with no __syncwarp since", 32);
 }
 
 TEST(OtherFormsAreRefused) {
@@ -551,9 +548,9 @@ done:
   expect_fault(replaced(split, "128", "7"), "warp_sync",
                "setmaxnreg needs the lanes ffffffff, but only", 128);
   for (const char* count : {"16", "264", "100", "0"}) {
-    EXPECT_THROWS_WITH(run_body(replaced(split, "24;", std::string(count) + ";"), 256),
-                       "setmaxnreg sets 24 to 256 registers in steps of 8, not " +
-                           std::string(count));
+    EXPECT_THROWS_WITH(
+        run_body(replaced(split, "24;", std::string(count) + ";"), 256),
+        "setmaxnreg sets 24 to 256 registers in steps of 8, not " + std::string(count));
   }
   EXPECT_THROWS_WITH(run_body(split, 256, 0, ptx_emulator::kCheckAll, "sm_90"),
                      "setmaxnreg needs sm_90a, or another target for one GPU alone; the target is "

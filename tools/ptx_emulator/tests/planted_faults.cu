@@ -172,6 +172,82 @@ extern "C" __global__ void read_strided(const float* x, float* y, int stride) {
   y[threadIdx.x] = x[threadIdx.x * stride];
 }
 
+#if KERNEL_SM >= 90
+
+enum : int {
+  kReleasedBeforeRead = 1,
+  kReadBeforeFull,
+  kMissingArrival,
+  kElectedWithoutSyncwarp,
+  kMbarrierOverwritten,
+  kMissingMbarrierInit,
+};
+
+__device__ __forceinline__ void init(const unsigned long long* barrier, int count) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(barrier));
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(address), "r"(count) : "memory");
+}
+__device__ __forceinline__ void arrive(const unsigned long long* barrier) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(barrier));
+  asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(address) : "memory");
+}
+__device__ __forceinline__ void wait(const unsigned long long* barrier, int parity) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(barrier));
+  unsigned complete;
+  do {
+    asm volatile(
+        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(complete)
+        : "r"(address), "r"(parity)
+        : "memory");  // FAULT missing_arrival missing_mbarrier_init
+  } while (complete == 0);
+}
+
+// Of 64 threads, warp 0 writes tiles of 32 floats into two stages, and warp 1 adds them up.
+template <int kFault>
+__device__ __forceinline__ void ring(const float* x, float* y, int tiles) {
+  __shared__ float stage[2][32];
+  __shared__ unsigned long long full[2], empty[2];
+  const int lane = threadIdx.x % 32;
+  if (threadIdx.x < (kFault == kMissingMbarrierInit ? 1 : 2)) {
+    init(&full[threadIdx.x], 1);
+    init(&empty[threadIdx.x], 32);
+  }
+  __syncthreads();
+  float sum = 0.0f;
+#pragma unroll 1
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int s = tile & 1;
+    const int parity = tile >> 1 & 1;
+    if (threadIdx.x < 32) {
+      wait(&empty[s], parity ^ 1);
+      stage[s][lane] = x[tile * 32 + lane];              // FAULT released_before_read
+      if (kFault == kMbarrierOverwritten) empty[1] = 7;  // FAULT mbarrier_overwritten
+      if (kFault != kElectedWithoutSyncwarp) __syncwarp();
+      if (lane == 0 && (kFault != kMissingArrival || tile != 1)) arrive(&full[s]);
+    } else {
+      if (kFault != kReadBeforeFull) wait(&full[s], parity);
+      if (kFault == kReleasedBeforeRead) arrive(&empty[s]);
+      sum += stage[s][lane ^ 1];  // FAULT read_before_full elected_without_syncwarp
+      if (kFault != kReleasedBeforeRead) arrive(&empty[s]);
+    }
+  }
+  if (threadIdx.x >= 32) y[lane] = sum;
+}
+
+#define RING(NAME, FAULT) \
+  extern "C" __global__ void NAME(const float* x, float* y, int tiles) { ring<FAULT>(x, y, tiles); }
+RING(ring_clean, kNone)
+RING(released_before_read, kReleasedBeforeRead)
+RING(read_before_full, kReadBeforeFull)
+RING(missing_arrival, kMissingArrival)
+RING(elected_without_syncwarp, kElectedWithoutSyncwarp)
+RING(mbarrier_overwritten, kMbarrierOverwritten)
+RING(missing_mbarrier_init, kMissingMbarrierInit)
+
+#endif
+
 #if KERNEL_SM == 90
 
 enum : int {

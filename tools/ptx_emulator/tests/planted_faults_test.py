@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).parent
 SOURCE = HERE / "planted_faults.cu"
 IMAGES = {int(path.stem.rpartition("_sm")[2]): path for path in HERE.glob("planted_images/*.ptx")}
 SMS = sorted(IMAGES)
+SMS_OF_MBARRIER = [sm for sm in SMS if sm >= 90]
 SM_OF_WGMMA = 90
 TILES = 3
 
@@ -127,6 +128,14 @@ def products(ctx: Context, name: str) -> np.ndarray:
     return y.numpy(np.float32, (128, 8))
 
 
+def ring(ctx: Context, name: str) -> np.ndarray:
+    x = ctx.to_device(np.arange(TILES * 32, dtype=np.float32), name="x")
+    y = ctx.empty(128, name="y")
+    parameters = struct.pack("<QQi", x.pointer, y.pointer, TILES)
+    ctx.load(image(ctx)).kernel(name).launch((1,), (64,), 0, parameters)
+    return y.numpy(np.float32)
+
+
 # kernel, how it is run, the kind of its fault, and what the message says.
 FAULTS = [
     ("missing_sync_before_read", sum_rows, "race", "read after write: shared+"),
@@ -146,6 +155,19 @@ FAULTS = [
     ("deadlock", output_only, "deadlock", "warp 2 at barrier 2 (planted_faults.cu:"),
     ("uninitialized_workspace", workspace, "uninitialized", "'workspace'+0, which nobody wrote"),
 ]
+FAULTS_OF_MBARRIER = [
+    ("released_before_read", ring, "race", "write after read: shared+"),
+    ("read_before_full", ring, "uninitialized", "which nobody wrote"),
+    (
+        "missing_arrival",
+        ring,
+        "deadlock",
+        "whose phase 0 needs 1 of 1 arrivals (planted_faults.cu:",
+    ),
+    ("elected_without_syncwarp", ring, "race", "lanes 00000001 alone arrived at an mbarrier"),
+    ("mbarrier_overwritten", ring, "barrier", "which is part of a live mbarrier"),
+    ("missing_mbarrier_init", ring, "barrier", "is no mbarrier: nobody initialised it"),
+]
 FAULTS_OF_WGMMA = [
     ("missing_register_fence", products, "async", "written with no wgmma.fence since"),
     ("missing_proxy_fence", products, "async", "wrote with no fence.proxy.async since"),
@@ -154,9 +176,9 @@ FAULTS_OF_WGMMA = [
     ("missing_sync_after_products", products, "race", "was read by a wgmma of warp"),
     ("factor_overwritten", products, "async", "write of A of the wgmma at planted_faults.cu:"),
 ]
-PLANTED = [
-    (sm, *fault) for sm in SMS for fault in FAULTS + (FAULTS_OF_WGMMA if sm == SM_OF_WGMMA else [])
-]
+PLANTED = [(sm, *fault) for sm in SMS for fault in FAULTS]
+PLANTED += [(sm, *fault) for sm in SMS_OF_MBARRIER for fault in FAULTS_OF_MBARRIER]
+PLANTED += [(sm, *fault) for sm in SMS if sm == SM_OF_WGMMA for fault in FAULTS_OF_WGMMA]
 
 
 @pytest.mark.parametrize(
@@ -199,6 +221,15 @@ def test_clean_kernels_stay_clean_under_every_schedule(context):
         DRIVER.set_seed(seed)
         sum_rows(context, "sum_rows_clean")
         pipeline(context, "pipeline_clean")
+    assert DRIVER.take_faults() == []
+
+
+@pytest.mark.parametrize("context", SMS_OF_MBARRIER, indirect=True)
+def test_a_ring_without_the_fault_is_clean_and_right_under_every_schedule(context):
+    sums = np.arange(TILES * 32, dtype=np.float32).reshape(TILES, 32).sum(0)
+    for seed in range(6):
+        DRIVER.set_seed(seed)
+        assert np.array_equal(ring(context, "ring_clean"), sums[np.arange(32) ^ 1])
     assert DRIVER.take_faults() == []
 
 
