@@ -36,10 +36,8 @@ void deliver(Warp& warp, const Barrier& barrier) {
 
 void release(Warp& warp, const Barrier& barrier) {
   deliver(warp, barrier);
-  for (size_t i = 0; i < warp.clock.size(); ++i) {
-    warp.clock[i] = std::max(warp.clock[i], barrier.clock[i]);
-  }
-  warp.next_epoch();
+  warp.order.join(barrier.order);
+  warp.order_lanes();
   warp.state = WarpState::kReady;
 }
 
@@ -102,15 +100,15 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
   const bool whole_block = threads == 0;
   if (check && whole_block) check_place(warp, barrier);
   ++block.counters.barriers;
+  ++block.arrivals;
   ++barrier.arrived;
   if (reduces(instruction)) {
     const uint32_t yes = warp.predicate(instruction, kPredicate) & warp.mask;
     barrier.population += static_cast<uint32_t>(__builtin_popcount(yes));
     barrier.threads += static_cast<uint32_t>(__builtin_popcount(warp.mask));
   }
-  for (size_t i = 0; i < warp.clock.size(); ++i) {
-    barrier.clock[i] = std::max(barrier.clock[i], warp.clock[i]);
-  }
+  warp.order_lanes();
+  barrier.order.join(warp.order);
   const int needed = whole_block ? live_warps(block) : static_cast<int>(threads / kLanes);
   if (check && whole_block && needed != static_cast<int>(block.warps.size())) {
     report(warp, FaultKind::kBarrier, first_lane, [&] {
@@ -127,7 +125,7 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
   } else if (instruction.mode != kArrive) {
     warp.state = WarpState::kAtBarrier;
   }
-  if (instruction.mode == kArrive) warp.next_epoch();
+  if (instruction.mode == kArrive) warp.order_lanes();
 }
 
 void leave_barriers(Warp& warp) {
@@ -160,7 +158,7 @@ void sync_warp(Warp& warp, const Instruction& instruction) {
   const int first = __builtin_ctz(warp.mask);
   const uint32_t members = warp.lanes<const uint32_t>(instruction.operand[0])[first];
   require_lanes(warp, members & warp.live, "bar.warp.sync");
-  warp.next_epoch();
+  warp.order_lanes();
 }
 
 }  // namespace

@@ -27,10 +27,20 @@ using Floats = float __attribute__((ext_vector_type(kVectorRows)));
 using Doubles = double __attribute__((ext_vector_type(kVectorRows)));
 using Ints = int32_t __attribute__((ext_vector_type(kVectorRows)));
 using WideInts = int64_t __attribute__((ext_vector_type(kVectorRows)));
+using Shorts = int16_t __attribute__((ext_vector_type(kVectorRows)));
+using AllShorts = int16_t __attribute__((ext_vector_type(kMmaRows)));
 
-// Matrices whose rows lie in vectors, in any order that A and C share.
-struct MmaOperands {
-  alignas(64) float a[kMmaMaxDepth][kMmaRows];
+// A, whose rows lie in vectors, in any order that it shares with C, and what all sums of its rows
+// need to know of it.
+struct MmaRows {
+  alignas(64) float values[kMmaMaxDepth][kMmaRows];
+  alignas(64) int16_t exponents[kMmaMaxDepth][kMmaRows];
+  bool is_finite;
+  bool is_zero[kMmaRows / kVectorRows];  // of eight rows
+};
+
+// Some columns of B and C.
+struct MmaColumns {
   alignas(64) float b[kMmaColumns][kMmaMaxDepth];
   alignas(64) float c[kMmaColumns][kMmaRows];
 };
@@ -58,22 +68,28 @@ inline bool any(Ints mask) { return __builtin_reduce_or(mask) != 0; }
 inline constexpr int kGridBits = 25;
 inline constexpr int kLeastOfFloat = -126;
 
-// The exponents of an mma's factors.
-struct MmaExponents {
-  alignas(64) int32_t a[kMmaMaxDepth][kMmaRows];
-  alignas(64) int32_t b[kMmaColumns][kMmaMaxDepth];
+// The column of B that is multiplied, with the exponents of its factors.
+struct MmaColumn {
+  const float* values;
+  alignas(64) int16_t exponents[kMmaMaxDepth];
 };
 
-// The largest exponent of the terms of eight rows of a column.
+// The largest exponents of the products of a column, by row.
 template <int kDepth>
-inline Ints largest_exponent(const MmaExponents& exponents, int column, int row, Floats addend) {
-  Ints largest = exponents_in_format(addend, kLeastOfFloat);
+inline void find_largest_exponents(const MmaRows& a, const MmaColumn& b, int16_t* by_row) {
+  AllShorts largest = load_vector<AllShorts>(a.exponents[0]) + b.exponents[0];
 #pragma clang loop unroll(full)
-  for (int k = 0; k < kDepth; ++k) {
-    const Ints product = load_vector<Ints>(&exponents.a[k][row]) + exponents.b[column][k];
+  for (int k = 1; k < kDepth; ++k) {
+    const AllShorts product = load_vector<AllShorts>(a.exponents[k]) + b.exponents[k];
     largest = __builtin_elementwise_max(largest, product);
   }
-  return largest;
+  std::memcpy(by_row, &largest, sizeof(largest));
+}
+
+// The largest exponents of eight products and their addends.
+inline Ints with_addend(const int16_t* exponents, Floats addend) {
+  const Ints of_products = __builtin_convertvector(load_vector<Shorts>(exponents), Ints);
+  return __builtin_elementwise_max(of_products, exponents_in_format(addend, kLeastOfFloat));
 }
 
 inline Doubles power_of_two(Ints exponents) {
@@ -82,18 +98,17 @@ inline Doubles power_of_two(Ints exponents) {
 
 // Eight rows of a column, of any values: infinities and NaN go their way through the doubles.
 template <int kDepth>
-inline void add_any_products(MmaOperands& operands, const MmaExponents& exponents, int column,
-                             int row) {
-  float* const c = &operands.c[column][row];
+inline void add_any_products(const MmaRows& a, const MmaColumn& b, const int16_t* exponents,
+                             int row, float* c) {
   const Floats addend = load_vector<Floats>(c);
-  Ints largest = largest_exponent<kDepth>(exponents, column, row, addend);
+  Ints largest = with_addend(exponents, addend);
   // Where all terms are zeros any grid will do.
   largest = __builtin_elementwise_max(largest, static_cast<Ints>(2 * kLeastOfFloat));
   const Doubles grid = power_of_two(kGridBits - largest);
   Doubles sum = __builtin_elementwise_trunc(__builtin_convertvector(addend, Doubles) * grid);
   for (int k = 0; k < kDepth; ++k) {
-    const Doubles a = __builtin_convertvector(load_vector<Floats>(&operands.a[k][row]), Doubles);
-    sum += __builtin_elementwise_trunc(a * double{operands.b[column][k]} * grid);
+    const Doubles factor = __builtin_convertvector(load_vector<Floats>(&a.values[k][row]), Doubles);
+    sum += __builtin_elementwise_trunc(factor * double{b.values[k]} * grid);
   }
   sum *= power_of_two(largest - kGridBits);
   for (int i = 0; i < kVectorRows; ++i) c[i] = double_to_float_zero(sum[i]);
@@ -117,15 +132,14 @@ inline Floats to_float_zero(Ints values) {
 
 // False where the sum does not fit 32 bits; nothing is written then.
 template <int kDepth>
-inline bool add_finite_products(MmaOperands& operands, const MmaExponents& exponents, int column,
-                                int row) {
-  float* const c = &operands.c[column][row];
+inline bool add_finite_products(const MmaRows& a, const MmaColumn& b, const int16_t* exponents,
+                                int row, float* c) {
   const Floats addend = load_vector<Floats>(c);
-  Ints largest = largest_exponent<kDepth>(exponents, column, row, addend);
+  Ints largest = with_addend(exponents, addend);
   largest = __builtin_elementwise_max(largest, static_cast<Ints>(kLeastOfFast));
   const Floats grid = float_power_of_two(kGridBits - largest);
   const auto term = [&](int k) {
-    const Floats product = load_vector<Floats>(&operands.a[k][row]) * operands.b[column][k];
+    const Floats product = load_vector<Floats>(&a.values[k][row]) * b.values[k];
     return __builtin_convertvector(product * grid, Ints);
   };
   // Nine terms below 2^27 fit, and so do eight.
@@ -156,47 +170,57 @@ inline bool are_fast_addends(const float* c) {
   return !any(slow);
 }
 
-// c += a b, for elements of a 16-bit format whose least exponent is `kLeast`.
+inline constexpr int kLargestOfHalf = 15;
+
+// Everything of A but its values, for elements of a 16-bit format whose least exponent is `kLeast`.
 template <int kLeast, int kDepth>
-inline void add_products(MmaOperands& operands) {
-  constexpr bool kIsHalf = kLeast == -14;
-  constexpr int kLargestOfHalf = 15;
-  MmaExponents exponents;
-  bool is_a_finite = true;
-  bool is_a_zero[kMmaRows / kVectorRows];
+inline void describe_rows(MmaRows& a) {
+  a.is_finite = true;
   for (int row = 0; row < kMmaRows; row += kVectorRows) {
     Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; ++k) {
-      const Ints of_a = exponents_in_format(load_vector<Floats>(&operands.a[k][row]), kLeast);
-      std::memcpy(&exponents.a[k][row], &of_a, sizeof(of_a));
-      largest = __builtin_elementwise_max(largest, of_a);
+      const Ints exponents = exponents_in_format(load_vector<Floats>(&a.values[k][row]), kLeast);
+      const Shorts narrow = __builtin_convertvector(exponents, Shorts);
+      std::memcpy(&a.exponents[k][row], &narrow, sizeof(narrow));
+      largest = __builtin_elementwise_max(largest, exponents);
     }
-    is_a_finite &= !any(largest > kLargestOfHalf);
-    is_a_zero[row / kVectorRows] = !any(largest >= kLeast);
+    a.is_finite &= !any(largest > kLargestOfHalf);
+    a.is_zero[row / kVectorRows] = !any(largest >= kLeast);
   }
+}
+
+// c += a b, for elements of such a format; `a` has been described.
+template <int kLeast, int kDepth>
+inline void add_products(const MmaRows& a, MmaColumns& columns) {
+  constexpr bool kIsHalf = kLeast == -14;
   alignas(64) float addends[kMmaRows];
   for (int column = 0; column < kMmaColumns; ++column) {
-    float* const c = operands.c[column];
+    float* const c = columns.c[column];
     // Tiles repeat a row of their matrix behind its end: equal columns have equal sums.
     if (column > 0 && std::memcmp(addends, c, sizeof(addends)) == 0 &&
-        std::memcmp(operands.b[column], operands.b[column - 1], kDepth * sizeof(float)) == 0) {
-      std::memcpy(c, operands.c[column - 1], sizeof(addends));
+        std::memcmp(columns.b[column], columns.b[column - 1], kDepth * sizeof(float)) == 0) {
+      std::memcpy(c, columns.c[column - 1], sizeof(addends));
       continue;
     }
     std::memcpy(addends, c, sizeof(addends));
+    MmaColumn b;
+    b.values = columns.b[column];
     Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; k += kVectorRows) {
-      const Ints of_b = exponents_in_format(load_vector<Floats>(&operands.b[column][k]), kLeast);
-      std::memcpy(&exponents.b[column][k], &of_b, sizeof(of_b));
-      largest = __builtin_elementwise_max(largest, of_b);
+      const Ints exponents = exponents_in_format(load_vector<Floats>(&b.values[k]), kLeast);
+      const Shorts narrow = __builtin_convertvector(exponents, Shorts);
+      std::memcpy(&b.exponents[k], &narrow, sizeof(narrow));
+      largest = __builtin_elementwise_max(largest, exponents);
     }
     const bool fast =
-        kIsHalf && is_a_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
+        kIsHalf && a.is_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
+    alignas(64) int16_t exponents[kMmaRows];
+    find_largest_exponents<kDepth>(a, b, exponents);
     for (int row = 0; row < kMmaRows; row += kVectorRows) {
       // Rows behind the end of a matrix are often zeros, and add nothing.
-      if (fast && is_a_zero[row / kVectorRows]) continue;
-      if (fast && add_finite_products<kDepth>(operands, exponents, column, row)) continue;
-      add_any_products<kDepth>(operands, exponents, column, row);
+      if (fast && a.is_zero[row / kVectorRows]) continue;
+      if (fast && add_finite_products<kDepth>(a, b, exponents + row, row, c + row)) continue;
+      add_any_products<kDepth>(a, b, exponents + row, row, c + row);
     }
   }
 }

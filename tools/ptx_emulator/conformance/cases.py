@@ -5,8 +5,10 @@ from __future__ import annotations
 from tools.ptx_emulator.conformance import (
     arithmetic_cases,
     matrix_cases,
+    mbarrier_cases,
     memory_cases,
     warp_cases,
+    wgmma_cases,
 )
 
 CASES = [
@@ -24,10 +26,18 @@ CASES = [
     *memory_cases.packed_moves(),
     *matrix_cases.ldmatrix(),
     *matrix_cases.mma(),
+    *wgmma_cases.products(),
+    *wgmma_cases.layouts(),
     *warp_cases.shuffles(),
     *warp_cases.votes(),
     *warp_cases.barriers(),
     *warp_cases.grid_control(),
+    *mbarrier_cases.phases(),
+    *mbarrier_cases.states(),
+    *mbarrier_cases.counts(),
+    *mbarrier_cases.invalidation(),
+    *mbarrier_cases.exchanges(),
+    *mbarrier_cases.register_limits(),
 ]
 
 # Opcode -> why it has no case of its own.

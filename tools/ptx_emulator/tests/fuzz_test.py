@@ -14,10 +14,11 @@ import resource
 import struct
 import time
 
-from tools.ptx_emulator.cuda_driver import Context, CudaError, PtxEmulator
+from tools.ptx_emulator.cuda_driver import CudaError, PtxEmulator
 
 HERE = pathlib.Path(__file__).parent
-TEXTS = [path.read_bytes() for path in sorted(HERE.glob("planted_images/*.ptx"))]
+IMAGES = sorted(HERE.glob("planted_images/*.ptx"))
+TEXTS = [(int(path.stem.rpartition("_sm")[2]), path.read_bytes()) for path in IMAGES]  # by SM
 CASES = 2000  # about 15 s
 MOST_GROWTH_MIB = 512
 
@@ -87,41 +88,51 @@ MUTATIONS = [flip_bytes, truncate, delete_span, repeat_span, swap_lines]
 MUTATIONS += 3 * [swap_tokens, replace_token, change_number]
 
 
-def mutate(case: int) -> bytes:
+def mutate(case: int) -> tuple[int, bytes]:
+    """The SM of the text, and what became of it."""
     rng = random.Random(case)
-    text = bytearray(rng.choice(TEXTS))
+    sm, original = rng.choice(TEXTS)
+    text = bytearray(original)
     for _ in range(rng.randint(1, 3)):
         if len(text) > 1000:
             text = rng.choice(MUTATIONS)(rng, text)
-    return bytes(text).replace(b"\0", b" ")
+    return sm, bytes(text).replace(b"\0", b" ")
 
 
 def kernel_names(text: bytes) -> list[str]:
     return [name.decode("ascii") for name in re.findall(rb"\.entry\s+([A-Za-z_]\w*)", text)]
 
 
-def run_case(ctx: Context, case: int) -> bool:
-    """Returns whether the text loaded; anything but CudaError escapes."""
-    text = mutate(case)
-    try:
-        library = ctx.load(text)
-    except CudaError as error:
-        assert "line " in str(error) or "image" in str(error), f"case {case}: {error}"
-        return False
-    buffer = ctx.empty(4096, name="buffer")
-    for name in kernel_names(text):
-        for parameters in (
-            b"",
-            *(struct.pack("<QQii", *2 * [buffer.pointer], 3, 9)[:size] for size in (8, 16, 20, 24)),
-        ):
-            try:
-                library.kernel(name).launch((2,), (64,), 1024, parameters)
-                break
-            except CudaError:
-                continue  # a fault, or another parameter size
-    ctx.release(buffer)
-    library.unload()
-    ctx._libraries.remove(library)
+def run_case(driver: PtxEmulator, ordinals: dict[int, int], case: int) -> bool:
+    """Returns whether the text loaded; anything but CudaError escapes.
+
+    Args:
+      driver: of the emulator.
+      ordinals: of its devices, by SM.
+      case: a number.
+    """
+    sm, text = mutate(case)
+    with driver.context(ordinals[sm]) as ctx:
+        try:
+            library = ctx.load(text)
+        except CudaError as error:
+            assert "line " in str(error) or "image" in str(error), f"case {case}: {error}"
+            return False
+        buffer = ctx.empty(4096, name="buffer")
+        for name in kernel_names(text):
+            for parameters in (
+                b"",
+                *(
+                    struct.pack("<QQii", *2 * [buffer.pointer], 3, 9)[:size]
+                    for size in (8, 16, 20, 24)
+                ),
+                struct.pack("<QQQi", *3 * [buffer.pointer], 3),
+            ):
+                try:
+                    library.kernel(name).launch((2,), (64,), 1024, parameters)
+                    break
+                except CudaError:
+                    continue  # a fault, or another parameter size
     return True
 
 
@@ -131,16 +142,16 @@ def test_no_mutation_crashes_hangs_or_leaks():
     driver.set_instruction_limit(20_000)
     only = os.environ.get("FUZZ_CASE")
     cases = [int(only)] if only else range(CASES)
+    ordinals = {device.sm: device.ordinal for device in driver.devices()}
     loaded = 0
     slowest = 0.0
-    with driver.context(len(driver.devices()) - 1) as ctx:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for case in cases:
-            begin = time.monotonic()
-            loaded += run_case(ctx, case)
-            slowest = max(slowest, time.monotonic() - begin)
-            driver.take_faults()
-        growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for case in cases:
+        begin = time.monotonic()
+        loaded += run_case(driver, ordinals, case)
+        slowest = max(slowest, time.monotonic() - begin)
+        driver.take_faults()
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{len(cases)} cases, {loaded} loaded, slowest {slowest:.2f} s, {growth:.0f} MiB")
     if not only:
         assert CASES * 0.05 < loaded < CASES * 0.95, "mutations are too harsh or too mild"

@@ -61,9 +61,9 @@ TEST(UnsupportedModifiersAreNamed) {
       "unsupported instruction mma.sync.aligned.m8n8k4");
   EXPECT_THROWS_WITH(parse_body("cp.async.cg.shared.global [%r0], [%d0], 8;"),
                      "cannot copy 8 bytes");
-  EXPECT_THROWS_WITH(parse_body("wgmma.fence.sync.aligned;"),
-                     "unsupported instruction wgmma.fence");
-  EXPECT_THROWS_WITH(parse_body("fence.proxy.async;"), "unsupported instruction fence.proxy.async");
+  EXPECT_THROWS_WITH(parse_body("tcgen05.wait::ld.sync.aligned;"),
+                     "unsupported instruction tcgen05.wait");
+  EXPECT_THROWS_WITH(parse_body("fence.proxy.alias;"), "unsupported instruction fence.proxy.alias");
 }
 
 TEST(AsmScopesHideRegistersWithoutPercentAndRepeatLabels) {

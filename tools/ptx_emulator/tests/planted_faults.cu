@@ -171,3 +171,149 @@ extern "C" __global__ void read_tile_swizzled(unsigned* y) { read_tile<true>(y);
 extern "C" __global__ void read_strided(const float* x, float* y, int stride) {
   y[threadIdx.x] = x[threadIdx.x * stride];
 }
+
+#if KERNEL_SM >= 90
+
+enum : int {
+  kReleasedBeforeRead = 1,
+  kReadBeforeFull,
+  kMissingArrival,
+  kElectedWithoutSyncwarp,
+  kMbarrierOverwritten,
+  kMissingMbarrierInit,
+};
+
+__device__ __forceinline__ void init(const unsigned long long* barrier, int count) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(barrier));
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(address), "r"(count) : "memory");
+}
+__device__ __forceinline__ void arrive(const unsigned long long* barrier) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(barrier));
+  asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(address) : "memory");
+}
+__device__ __forceinline__ void wait(const unsigned long long* barrier, int parity) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(barrier));
+  unsigned complete;
+  do {
+    asm volatile(
+        "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(complete)
+        : "r"(address), "r"(parity)
+        : "memory");  // FAULT missing_arrival missing_mbarrier_init
+  } while (complete == 0);
+}
+
+// Of 64 threads, warp 0 writes tiles of 32 floats into two stages, and warp 1 adds them up.
+template <int kFault>
+__device__ __forceinline__ void ring(const float* x, float* y, int tiles) {
+  __shared__ float stage[2][32];
+  __shared__ unsigned long long full[2], empty[2];
+  const int lane = threadIdx.x % 32;
+  if (threadIdx.x < (kFault == kMissingMbarrierInit ? 1 : 2)) {
+    init(&full[threadIdx.x], 1);
+    init(&empty[threadIdx.x], 32);
+  }
+  __syncthreads();
+  float sum = 0.0f;
+#pragma unroll 1
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int s = tile & 1;
+    const int parity = tile >> 1 & 1;
+    if (threadIdx.x < 32) {
+      wait(&empty[s], parity ^ 1);
+      stage[s][lane] = x[tile * 32 + lane];              // FAULT released_before_read
+      if (kFault == kMbarrierOverwritten) empty[1] = 7;  // FAULT mbarrier_overwritten
+      if (kFault != kElectedWithoutSyncwarp) __syncwarp();
+      if (lane == 0 && (kFault != kMissingArrival || tile != 1)) arrive(&full[s]);
+    } else {
+      if (kFault != kReadBeforeFull) wait(&full[s], parity);
+      if (kFault == kReleasedBeforeRead) arrive(&empty[s]);
+      sum += stage[s][lane ^ 1];  // FAULT read_before_full elected_without_syncwarp
+      if (kFault != kReleasedBeforeRead) arrive(&empty[s]);
+    }
+  }
+  if (threadIdx.x >= 32) y[lane] = sum;
+}
+
+#define RING(NAME, FAULT) \
+  extern "C" __global__ void NAME(const float* x, float* y, int tiles) { ring<FAULT>(x, y, tiles); }
+RING(ring_clean, kNone)
+RING(released_before_read, kReleasedBeforeRead)
+RING(read_before_full, kReadBeforeFull)
+RING(missing_arrival, kMissingArrival)
+RING(elected_without_syncwarp, kElectedWithoutSyncwarp)
+RING(mbarrier_overwritten, kMbarrierOverwritten)
+RING(missing_mbarrier_init, kMissingMbarrierInit)
+
+#endif
+
+#if KERNEL_SM == 90
+
+enum : int {
+  kMissingRegisterFence = 1,
+  kMissingProxyFence,
+  kMissingProductWait,
+  kWeakProductWait,
+  kMissingSyncAfterProducts,
+  kFactorOverwritten,
+};
+
+// d += a b for 64 x 16 elements and 16 columns of a; rows of b have 128 bytes, swizzled.
+__device__ __forceinline__ void multiply(float (&d)[8], const uint4& a, const void* b) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(b));
+  const unsigned long long strides = 1ull << 16 | 64ull << 32 | 1ull << 62;
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+      "{%8, %9, %10, %11}, %12, 1, 1, 1, 0;"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
+        "+f"(d[7])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(strides | address >> 4));
+}
+template <int kGroups>
+__device__ __forceinline__ void wait_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kGroups) : "memory");
+}
+
+// Two-stage pipeline over tiles of 16 x 64 elements: while a tile is multiplied, the next one is
+// written.
+template <int kFault>
+__device__ __forceinline__ void products(const uint4* x, const uint4* factors, float* y,
+                                         int tiles) {
+  __shared__ __align__(1024) uint4 stage[2][128];
+  const int i = threadIdx.x;
+  float d[8] = {};
+  uint4 a = factors[i];
+#pragma unroll 1
+  for (int tile = 0; tile < tiles; ++tile) {
+    stage[tile & 1][i] = x[tile * 128 + i];  // FAULT weak_product_wait missing_sync_after_products
+    if (kFault != kMissingProxyFence) asm volatile("fence.proxy.async;" ::: "memory");
+    __syncthreads();
+    if (kFault != kMissingRegisterFence) asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+    for (int k = 0; k < 64; k += 16) {
+      multiply(d, a, &stage[tile & 1][k / 8]);  // FAULT missing_register_fence missing_proxy_fence
+    }
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+    if (kFault == kFactorOverwritten) a.x = factors[i + tile].y;  // FAULT factor_overwritten
+    wait_products<kFault == kWeakProductWait ? 2 : 1>();
+    if (kFault != kMissingSyncAfterProducts) __syncthreads();
+  }
+  if (kFault != kMissingProductWait) wait_products<0>();
+  for (int j = 0; j < 8; ++j) {
+    y[8 * i + j] = d[j];  // FAULT missing_product_wait
+  }
+}
+
+#define PRODUCTS(NAME, FAULT)                                                                  \
+  extern "C" __global__ void NAME(const uint4* x, const uint4* factors, float* y, int tiles) { \
+    products<FAULT>(x, factors, y, tiles);                                                     \
+  }
+PRODUCTS(products_clean, kNone)
+PRODUCTS(missing_register_fence, kMissingRegisterFence)
+PRODUCTS(missing_proxy_fence, kMissingProxyFence)
+PRODUCTS(missing_product_wait, kMissingProductWait)
+PRODUCTS(weak_product_wait, kWeakProductWait)
+PRODUCTS(missing_sync_after_products, kMissingSyncAfterProducts)
+PRODUCTS(factor_overwritten, kFactorOverwritten)
+
+#endif

@@ -44,7 +44,8 @@ void run(const std::string& body) {
   RunOptions options;
   options.instruction_limit = 500;
   const std::vector<uint8_t> in(256, 3);
-  ptx_emulator::run_text(ptx_emulator::wrap_body(body), 256, in, options);
+  // The target with most instructions.
+  ptx_emulator::run_text(ptx_emulator::wrap_body(body, "", "sm_90a"), 256, in, options);
 }
 
 }  // namespace
