@@ -35,6 +35,7 @@ constexpr int64_t kMaxRows = int64_t{1} << 30;
 constexpr int64_t kMaxColumns = int64_t{1} << 24;
 
 bool fits(const Int4GemmVariant& variant, const SmFacts& facts) {
+  if (variant.kind == Int4GemmKind::kWgmma && !facts.wgmma) return false;
   return variant.shared_bytes <= facts.shared_per_block;
 }
 
@@ -47,7 +48,7 @@ int64_t tiles(const Int4GemmVariant& variant, const Int4GemmProblem& problem) {
 // Whether a variant computes tiles at all, and as many rows.
 bool serves_rows(const Int4GemmVariant& variant, int64_t m) {
   if (variant.kind == Int4GemmKind::kGemv) return m <= variant.tile_m;
-  return variant.kind == Int4GemmKind::kGemm;
+  return variant.kind != Int4GemmKind::kCombine;
 }
 
 // Whether a GEMV does. It is faster than any GEMM then, wherever both were measured, and rounds
@@ -82,7 +83,7 @@ int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
 
 // CTAs of one split. Those of a GEMV stay: not more of them than run at the same time.
 int64_t grid_ctas(const Int4GemmVariant& variant, int64_t tiles, int64_t splits, int64_t resident) {
-  if (variant.kind == Int4GemmKind::kGemm) return tiles;
+  if (variant.kind != Int4GemmKind::kGemv) return tiles;
   return std::min(tiles, std::max<int64_t>(1, resident / splits));
 }
 
