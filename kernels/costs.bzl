@@ -25,6 +25,7 @@ LAUNCH_COSTS = {
         "int4_gemv_f16_m8_n64_w4": {"launch": 3.58, "cta": 0.06, "step": 0.48, "wait": 0.14, "partial": 5.69},
         "int4_wgmma_f16_m128_n128_s4": {"launch": 3.5, "cta": 0.5, "step": 0.8, "wait": 0.0, "partial": 1.0},
         "int4_wgmma_f16_m256_n128_s3": {"launch": 3.5, "cta": 1.0, "step": 1.6, "wait": 0.0, "partial": 1.0},
+        "int4_wgmma_f16_m32_n128_s4": {"launch": 3.5, "cta": 0.3, "step": 0.4, "wait": 0.0, "partial": 1.0},
         "int4_wgmma_f16_m32_n128_s6": {"launch": 3.5, "cta": 0.3, "step": 0.4, "wait": 0.0, "partial": 1.0},
         "int4_wgmma_f16_m32_n256_s6": {"launch": 3.5, "cta": 0.5, "step": 0.72, "wait": 0.0, "partial": 1.0},
         "int4_wgmma_f16_m64_n128_s4": {"launch": 3.5, "cta": 0.4, "step": 0.5, "wait": 0.0, "partial": 1.0},

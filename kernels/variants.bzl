@@ -57,6 +57,7 @@ INT4_GEMM_VARIANTS = {
     "int4_gemm_f16_m64_n256_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 256, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 1},
     "int4_gemm_f16_m128_n128_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 2},
     "int4_gemm_f16_m128_n224_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 224, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 1},
+    "int4_wgmma_f16_m32_n128_s4": {"kind": "wgmma", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 3},
     "int4_wgmma_f16_m32_n128_s6": {"kind": "wgmma", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 6, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 2},
     "int4_wgmma_f16_m32_n256_s6": {"kind": "wgmma", "tile_m": 32, "tile_n": 256, "tile_k": 128, "stages": 6, "warps_m": 1, "warps_n": 16, "warps_k": 1, "ctas_per_sm": 1},
     "int4_wgmma_f16_m64_n128_s4": {"kind": "wgmma", "tile_m": 64, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 2},
