@@ -36,9 +36,8 @@ void deliver(Warp& warp, const Barrier& barrier) {
 
 void release(Warp& warp, const Barrier& barrier) {
   deliver(warp, barrier);
-  for (size_t i = 0; i < warp.clock.size(); ++i) {
-    warp.clock[i] = std::max(warp.clock[i], barrier.clock[i]);
-  }
+  join(barrier.clock, warp.clock);
+  join(barrier.fenced, warp.fenced);
   warp.next_epoch();
   warp.state = WarpState::kReady;
 }
@@ -102,15 +101,15 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
   const bool whole_block = threads == 0;
   if (check && whole_block) check_place(warp, barrier);
   ++block.counters.barriers;
+  ++block.arrivals;
   ++barrier.arrived;
   if (reduces(instruction)) {
     const uint32_t yes = warp.predicate(instruction, kPredicate) & warp.mask;
     barrier.population += static_cast<uint32_t>(__builtin_popcount(yes));
     barrier.threads += static_cast<uint32_t>(__builtin_popcount(warp.mask));
   }
-  for (size_t i = 0; i < warp.clock.size(); ++i) {
-    barrier.clock[i] = std::max(barrier.clock[i], warp.clock[i]);
-  }
+  join(warp.clock, barrier.clock);
+  join(warp.fenced, barrier.fenced);
   const int needed = whole_block ? live_warps(block) : static_cast<int>(threads / kLanes);
   if (check && whole_block && needed != static_cast<int>(block.warps.size())) {
     report(warp, FaultKind::kBarrier, first_lane, [&] {

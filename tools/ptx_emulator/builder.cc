@@ -7,6 +7,7 @@
 
 #include "tools/ptx_emulator/float16.h"
 #include "tools/ptx_emulator/memory.h"
+#include "tools/ptx_emulator/sm90_wgmma.h"
 
 namespace ptx_emulator {
 namespace {
@@ -284,14 +285,43 @@ void Builder::finish(int line) {
     if (reg.of_dynamic_shared) reg.value += dynamic_base;
   }
   allocate_slots(drafts_, registers_, kernel_, line);
+  size_t operands = 0;
+  for (const Draft& draft : drafts_) operands += draft.operands.size();
+  kernel_.slots_of_operands.reserve(operands);  // instructions point into it
   kernel_.code.reserve(drafts_.size());
   for (Draft& draft : drafts_) {
     Instruction& instruction = draft.instruction;
-    for (int i = 0; i < instruction.operands; ++i) {
-      instruction.operand[i] = static_cast<uint16_t>(registers_[draft.registers[i]].slot);
+    instruction.operand = kernel_.slots_of_operands.data() + kernel_.slots_of_operands.size();
+    for (const DraftOperand& operand : draft.operands) {
+      kernel_.slots_of_operands.push_back(static_cast<uint16_t>(registers_[operand.reg].slot));
     }
     if (draft.guard >= 0) instruction.guard = static_cast<uint16_t>(registers_[draft.guard].slot);
     kernel_.code.push_back(instruction);
+  }
+  find_product_accesses();
+}
+
+// Registers, not their slots: a slot is free for others as soon as the wgmma that reads it stands
+// behind in the text, but a register is not before its wait.
+void Builder::find_product_accesses() {
+  std::unordered_map<int32_t, uint32_t> indices;
+  for (const Draft& draft : drafts_) {
+    for (int32_t i = 0; i < draft.product_registers; ++i) {
+      indices.emplace(draft.operands[i].reg, static_cast<uint32_t>(indices.size()));
+    }
+  }
+  if (indices.empty()) return;
+  kernel_.product_registers = static_cast<uint32_t>(indices.size());
+  kernel_.product_accesses.resize(drafts_.size());
+  for (size_t pc = 0; pc < drafts_.size(); ++pc) {
+    ProductAccesses& accesses = kernel_.product_accesses[pc];
+    for (const DraftOperand& operand : drafts_[pc].operands) {
+      const auto found = indices.find(operand.reg);
+      if (found == indices.end()) continue;
+      accesses.registers.push_back(ProductRegister{found->second, operand.written});
+    }
+    if (accesses.registers.empty() || drafts_[pc].product_registers != 0) continue;
+    accesses.handler = std::exchange(kernel_.code[pc].handler, check_product_registers);
   }
 }
 

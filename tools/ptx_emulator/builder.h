@@ -25,12 +25,18 @@ struct VirtualRegister {
   int slot = -1;
 };
 
+struct DraftOperand {
+  int32_t reg = -1;
+  bool read = false;
+  bool written = false;
+};
+
 struct Draft {
   Instruction instruction;
-  std::array<int32_t, kMaxOperands> registers{};
+  std::vector<DraftOperand> operands;  // destinations first
   int32_t guard = -1;
-  uint32_t definitions = 0;  // bit i: operand i is written
-  std::string_view label;    // of a branch, resolved from `scope`
+  int32_t product_registers = 0;  // of a wgmma: so many operands are accumulators or in A
+  std::string_view label;         // of a branch, resolved from `scope`
   int32_t scope = 0;
 };
 
@@ -90,6 +96,7 @@ class Builder {
 
   const Kernel& kernel() const { return kernel_; }
   int sm() const { return module_.sm; }
+  char target_suffix() const { return module_.target_suffix; }
 
  private:
   struct Range {
@@ -107,6 +114,7 @@ class Builder {
 
   int new_register(Width width);
   void resolve_labels();
+  void find_product_accesses();
 
   Module& module_;
   Kernel& kernel_;

@@ -122,18 +122,16 @@ void decode_grid_control(Decoder& decoder) {
   if (!decoder.statement().has("launch_dependents") && !decoder.statement().has("wait")) {
     decoder.unsupported();
   }
-  constexpr int kLeast = 90;  // PTX ISA, griddepcontrol: Target ISA Notes
-  const int target = decoder.builder().sm();
-  if (target < kLeast) {
-    decoder.fail(std::string(decoder.statement().opcode) + " needs sm_" + std::to_string(kLeast) +
-                 " or higher, the target is sm_" + std::to_string(target));
-  }
+  decoder.require_sm(90);  // PTX ISA, griddepcontrol: Target ISA Notes
   decode_nothing(decoder);
 }
 
 void decode_fence(Decoder& decoder) {
-  if (decoder.statement().has("proxy")) decoder.unsupported();
-  decode_nothing(decoder);
+  if (decoder.statement().has("proxy")) {
+    decode_proxy_fence(decoder);
+  } else {
+    decode_nothing(decoder);
+  }
 }
 
 void decode_call(Decoder& decoder) {
@@ -181,6 +179,9 @@ Family find_family(std::string_view word) {
       {"nanosleep", decode_nothing},
       {"pmevent", decode_nothing},
       {"griddepcontrol", decode_grid_control},
+      {"wgmma", decode_wgmma},
+      {"mbarrier", decode_mbarrier},
+      {"setmaxnreg", decode_set_max_registers},
   };
   const auto found = families->find(word);
   return found == families->end() ? decode_arithmetic : found->second;
@@ -221,11 +222,21 @@ void Decoder::require_operands(size_t least, size_t most) const {
        wanted);
 }
 
+void Decoder::require_sm(int least) const {
+  const int target = builder_.sm();
+  if (target >= least) return;
+  fail(std::string(statement_.opcode) + " needs sm_" + std::to_string(least) +
+       " or higher, the target is sm_" + std::to_string(target));
+}
+
 void Decoder::append_register(int reg, bool definition) {
-  Instruction& ins = instruction();
-  if (ins.operands >= kMaxOperands) fail("too many operands");
-  if (definition) draft_.definitions |= 1u << ins.operands;
-  draft_.registers[ins.operands++] = reg;
+  if (draft_.operands.size() >= kMaxOperands) fail("too many operands");
+  draft_.operands.push_back(DraftOperand{reg, !definition, definition});
+}
+
+void Decoder::update(const Operand& operand, Width width) {
+  define(operand, width);
+  draft_.operands.back().read = true;
 }
 
 void Decoder::append(const Operand& operand, Width width, bool definition, bool wider) {
@@ -249,7 +260,9 @@ void Decoder::append(const Operand& operand, Width width, bool definition, bool 
   if (!definition && wider && found == Width::k64 && width != Width::k64) unsupported();
   if (operand.negated) {
     if (width != Width::kPredicate || definition) fail("'!' needs a predicate that is read");
-    instruction().negated |= 1u << instruction().operands;
+    constexpr size_t kNegatable = 32;
+    if (draft_.operands.size() >= kNegatable) fail("'!' is not supported here");
+    instruction().negated |= 1u << draft_.operands.size();
   }
   append_register(reg, definition);
 }
@@ -276,6 +289,15 @@ void Decoder::use_address(const Operand& operand, Space space) {
 std::vector<Operand> Decoder::elements(const Operand& operand) const {
   if (operand.kind == Operand::Kind::kVector) return operand.elements;
   return {operand};
+}
+
+std::vector<Operand> Decoder::vector(size_t index, int count) const {
+  std::vector<Operand> found = elements(operand(index));
+  if (static_cast<int>(found.size()) != count) {
+    fail("operand " + std::to_string(index) + " has " + std::to_string(found.size()) +
+         " registers, needs " + std::to_string(count));
+  }
+  return found;
 }
 
 bool Decoder::is_register(const Operand& operand, Width width) const {

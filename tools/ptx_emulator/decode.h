@@ -37,11 +37,15 @@ class Decoder {
   [[noreturn]] void unsupported() const;
   void require_operands(size_t least, size_t most) const;
   void require_operands(size_t count) const { require_operands(count, count); }
+  // Fails where the target is older.
+  void require_sm(int least) const;
   const Operand& operand(size_t index) const { return statement_.operands[index]; }
 
   // Append an operand to the instruction.
   void define(const Operand& operand, Width width) { append(operand, width, true, false); }
   void define_any(const Operand& operand, Width literal) { append(operand, literal, true, true); }
+  // A register that is read and written.
+  void update(const Operand& operand, Width width);
   void use(const Operand& operand, Width width) { append(operand, width, false, false); }
   // A register at least as wide as `width`.
   void use_wide(const Operand& operand, Width width) { append(operand, width, false, true); }
@@ -53,6 +57,8 @@ class Decoder {
   void use_address(const Operand& operand, Space space);
   // The elements of "{a, b}", or the operand itself.
   std::vector<Operand> elements(const Operand& operand) const;
+  // The elements of "{a, b}" at an index, which must be so many.
+  std::vector<Operand> vector(size_t index, int count) const;
   Width register_width(const Operand& operand) const;
   bool is_register(const Operand& operand, Width width) const;
   uint64_t number(const Operand& operand) const;
@@ -89,5 +95,9 @@ void decode_reduction(Decoder& decoder);
 void decode_active_mask(Decoder& decoder);
 void decode_move(Decoder& decoder);
 void decode_barrier(Decoder& decoder);
+void decode_wgmma(Decoder& decoder);
+void decode_proxy_fence(Decoder& decoder);
+void decode_mbarrier(Decoder& decoder);
+void decode_set_max_registers(Decoder& decoder);
 
 }  // namespace ptx_emulator

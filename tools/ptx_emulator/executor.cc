@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "tools/ptx_emulator/sm90_wgmma.h"
+
 namespace ptx_emulator {
 namespace {
 
@@ -12,6 +14,9 @@ constexpr int kNobodyWaits = std::numeric_limits<int>::max();
 constexpr uint64_t kSlice = 20000;
 // With a seed, slices are short and of random length: other schedules, other interleavings.
 constexpr uint32_t kMaxRandomSlice = 200;
+// So many times in turn, warps that poll may look in vain while nobody else can go on: a loop may do
+// work between two waits.
+constexpr int kMaxVainPolls = 1000;
 
 uint32_t lane_mask(uint32_t threads) { return threads >= kLanes ? kAllLanes : (1u << threads) - 1; }
 
@@ -90,7 +95,10 @@ void Executor::reset(uint64_t linear_block) {
   for (Barrier& barrier : block_.barriers) {
     barrier = Barrier{};
     barrier.clock.assign(warps, 0);
+    barrier.fenced.assign(warps, 0);
   }
+  block_.mbarriers.clear();
+  block_.products.assign((warps + kWarpgroup - 1) / kWarpgroup, {});
   random_ = launch.seed == 0 ? 0 : launch.seed * 2654435761u + static_cast<uint32_t>(linear_block);
 
   uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2];
@@ -102,9 +110,12 @@ void Executor::reset(uint64_t linear_block) {
     warp.pc = 0;
     warp.rejoin_pc = kNobodyWaits;
     warp.clock.assign(warps, 0);
-    warp.clock[warp.id] = 1;
+    warp.fenced.assign(warps, 0);
+    warp.next_epoch();
     warp.copies.clear();
     warp.copy_group.fill(0);
+    warp.products = WarpProducts{};
+    warp.products.registers.resize(kernel.product_registers);
     warp.allocation = nullptr;
     for (const Constant& constant : kernel.constants) {
       if (constant.width == Width::kPredicate) {
@@ -122,7 +133,9 @@ void Executor::reset(uint64_t linear_block) {
 void Executor::run(uint64_t linear_block) {
   reset(linear_block);
   schedule();
-  if (block_.launch->checks_any(kCheckAsync) && !block_.stopped) report_copies_in_flight();
+  if (block_.stopped) return;
+  if (block_.launch->checks_any(kCheckAsync)) report_copies_in_flight();
+  check_last_products(block_);
 }
 
 uint32_t Executor::next_random() {
@@ -135,8 +148,10 @@ uint32_t Executor::next_random() {
 void Executor::schedule() {
   const bool seeded = block_.launch->seed != 0;
   const size_t warps = block_.warps.size();
+  int vain_polls = 0;
   while (!block_.stopped) {
     bool any_ready = false;
+    bool any_unfinished = false;
     bool any_left = false;
     const size_t first = seeded ? next_random() % warps : 0;
     for (size_t i = 0; i < warps && !block_.stopped; ++i) {
@@ -145,13 +160,29 @@ void Executor::schedule() {
       if (warp.state != WarpState::kReady) continue;
       any_ready = true;
       run_warp(warp, seeded ? 1 + next_random() % kMaxRandomSlice : kSlice);
+      any_unfinished |= warp.state == WarpState::kReady;
     }
     if (!any_left) return;
-    if (!any_ready) {
+    if (any_ready && !any_unfinished) continue;
+    vain_polls = run_pollers() || any_ready ? 0 : vain_polls + 1;
+    if (vain_polls > kMaxVainPolls) {
       report_deadlock();
       return;
     }
   }
+}
+
+// Warps whose phase was completed are ready; the others do what they do after a wait that failed.
+bool Executor::run_pollers() {
+  const uint64_t arrivals = block_.arrivals;
+  bool any_advanced = false;
+  for (Warp& warp : block_.warps) {
+    if (warp.state != WarpState::kPolling || block_.stopped) continue;
+    warp.state = WarpState::kReady;
+    run_warp(warp, kSlice);
+    any_advanced |= warp.state != WarpState::kPolling;
+  }
+  return any_advanced || block_.arrivals != arrivals;
 }
 
 void Executor::take_branch(Warp& warp, const Instruction& instruction, uint32_t taken) {
@@ -255,13 +286,15 @@ void Executor::report_deadlock() {
   std::string waiting;
   Warp* first = nullptr;
   for (Warp& warp : block_.warps) {
-    if (warp.state != WarpState::kAtBarrier) continue;
+    const bool polls = warp.state == WarpState::kPolling;
+    if (!polls && warp.state != WarpState::kAtBarrier) continue;
     if (first == nullptr) first = &warp;
     const Instruction& at = kernel.code[warp.barrier_pc];
     const std::string place = describe_place(*kernel.module, at.place);
-    waiting += (waiting.empty() ? "warp " : ", warp ") + std::to_string(warp.id) + " at barrier " +
-               std::to_string(warp.barrier) + " (" +
-               (place.empty() ? "PTX line " + std::to_string(at.ptx_line) : place) + ")";
+    waiting += (waiting.empty() ? "warp " : ", warp ") + std::to_string(warp.id) + " at " +
+               (polls ? describe_mbarrier(block_, warp.mbarrier)
+                      : "barrier " + std::to_string(warp.barrier)) +
+               " (" + (place.empty() ? "PTX line " + std::to_string(at.ptx_line) : place) + ")";
   }
   report_at(*first, FaultKind::kDeadlock, first->barrier_pc, 0,
             [&] { return "no warp can go on: " + waiting; });

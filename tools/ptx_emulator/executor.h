@@ -18,6 +18,8 @@ class Executor {
  private:
   void reset(uint64_t linear_block);
   void schedule();
+  // Lets the warps that poll look again. False where all of them poll as before.
+  bool run_pollers();
   void run_warp(Warp& warp, uint64_t slice);
   void take_branch(Warp& warp, const Instruction& instruction, uint32_t taken);
   void exit_lanes(Warp& warp, uint32_t lanes);
@@ -34,6 +36,9 @@ class Executor {
 
 // bar.sync, bar.arrive, bar.red (barriers.cc). The warp then waits unless it completed the barrier.
 void arrive_at_barrier(Warp& warp, const Instruction& instruction);
+
+// "the mbarrier at shared+8, whose phase 3 needs 1 of 4 arrivals"
+std::string describe_mbarrier(const Block& block, uint32_t offset);
 
 // A warp exited: barriers that waited for it complete, after a report.
 void leave_barriers(Warp& warp);

@@ -1,7 +1,6 @@
 // The decoded form of PTX: what the parser makes and the executor runs.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -24,7 +23,8 @@ enum class Space : uint8_t { kGeneric, kGlobal, kShared, kLocal, kParameter };
 // What the executor itself does, because it changes the flow of the warp.
 enum class Control : uint8_t { kNone, kBranch, kExit, kBarrier, kTrap };
 
-inline constexpr int kMaxOperands = 18;
+// As many as a wgmma of 256 columns has: 128 accumulators, A, the descriptor of B, a predicate.
+inline constexpr int kMaxOperands = 134;
 inline constexpr uint16_t kNoRegister = 0xffff;
 
 struct Instruction {
@@ -40,12 +40,11 @@ struct Instruction {
   bool guard_negated = false;
   Control control = Control::kNone;
   Space space = Space::kGeneric;
-  bool wide_address = false;  // the address register has 64 bits
-  uint8_t bytes = 0;          // of one element of a memory access
-  uint8_t elements = 1;       // of a vector access; matrices of ldmatrix
-  uint8_t mode = 0;           // meaning given by the handler
-  uint8_t operands = 0;
-  std::array<uint16_t, kMaxOperands> operand{};  // register slots, destinations first
+  bool wide_address = false;          // the address register has 64 bits
+  uint8_t bytes = 0;                  // of one element of a memory access
+  uint8_t elements = 1;               // of a vector access; matrices of ldmatrix
+  uint8_t mode = 0;                   // meaning given by the handler
+  const uint16_t* operand = nullptr;  // register slots in Kernel::slots_of_operands
 };
 
 // Where an instruction comes from; zero line: unknown. Files index Module::files.
@@ -70,12 +69,28 @@ struct Constant {
   uint64_t value = 0;
 };
 
+// An access of a register that is an accumulator, or in A, of any wgmma of the kernel.
+struct ProductRegister {
+  uint32_t index = 0;  // among these registers
+  bool written = false;
+};
+
+// What an instruction does to such registers. `handler` is that of the opcode where the instruction
+// is no wgmma: its own one then checks these accesses first.
+struct ProductAccesses {
+  Handler handler = nullptr;
+  std::vector<ProductRegister> registers;
+};
+
 struct Module;
 
 struct Kernel {
   std::string name;
   const Module* module = nullptr;
   std::vector<Instruction> code;  // ends with an exit
+  std::vector<uint16_t> slots_of_operands;
+  std::vector<ProductAccesses> product_accesses;  // by pc; empty where the kernel has no wgmma
+  uint32_t product_registers = 0;
   std::vector<Parameter> parameters;
   uint32_t parameter_bytes = 0;
   std::vector<Constant> constants;

@@ -62,16 +62,16 @@ template <class Visit>
 void for_each_use(const Draft& draft, Visit visit) {
   const bool guarded = draft.guard >= 0;
   if (guarded) visit(draft.guard);
-  for (int i = 0; i < draft.instruction.operands; ++i) {
+  for (const DraftOperand& operand : draft.operands) {
     // A definition under a guard keeps the old value of the other lanes: it is a use, too.
-    if (guarded || !(draft.definitions >> i & 1)) visit(draft.registers[i]);
+    if (guarded || operand.read) visit(operand.reg);
   }
 }
 
 template <class Visit>
 void for_each_definition(const Draft& draft, Visit visit) {
-  for (int i = 0; i < draft.instruction.operands; ++i) {
-    if (draft.definitions >> i & 1) visit(draft.registers[i]);
+  for (const DraftOperand& operand : draft.operands) {
+    if (operand.written) visit(operand.reg);
   }
 }
 

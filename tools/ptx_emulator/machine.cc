@@ -20,11 +20,16 @@ uint8_t* scratch() {
 
 const char* verb(bool write) { return write ? "write" : "read"; }
 
-uint8_t* misaligned(Warp& warp, int lane, uint32_t bytes, bool write, const std::string& place) {
+void report_misaligned(Warp& warp, int lane, uint32_t bytes, bool write,
+                       const std::string& place) {
   report(warp, FaultKind::kAlignment, lane, [&] {
     return format("%s of %u bytes at %s, which is no multiple of %u", verb(write), bytes,
                   place.c_str(), bytes);
   });
+}
+
+uint8_t* misaligned(Warp& warp, int lane, uint32_t bytes, bool write, const std::string& place) {
+  report_misaligned(warp, lane, bytes, write, place);
   return scratch();
 }
 
@@ -96,6 +101,10 @@ bool find_pointers(const Warp& warp, Space space, const uint64_t addresses[kLane
 }
 
 }  // namespace
+
+void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
+}
 
 std::string format(const char* pattern, ...) {
   char text[512];
@@ -211,22 +220,30 @@ uint8_t* global_pointer(Warp& warp, uint64_t address, uint32_t bytes, int lane, 
   return allocation->data + offset;
 }
 
-uint8_t* shared_pointer(Warp& warp, uint32_t address, uint32_t bytes, int lane, bool write) {
-  Block& block = *warp.block;
+std::optional<uint32_t> shared_offset(Warp& warp, uint32_t address, uint32_t bytes, int lane,
+                                      bool write) {
   const uint32_t offset = address - kSharedBase;
-  const size_t size = block.launch->shared_bytes;
+  const size_t size = warp.block->launch->shared_bytes;
   if (offset >= size || size - offset < bytes) {
     report(warp, FaultKind::kBounds, lane, [&] {
       return format("%s of %u bytes at shared%+d; the block has %zu bytes", verb(write), bytes,
                     static_cast<int32_t>(offset), size);
     });
-    return scratch();
+    return std::nullopt;
   }
   if (address % bytes != 0) {
-    return misaligned(warp, lane, bytes, write, format("shared+%u", offset));
+    report_misaligned(warp, lane, bytes, write, format("shared+%u", offset));
+    return std::nullopt;
   }
-  if (block.use_shadow) block.shadow.access(warp, lane, offset, bytes, write);
-  return block.shared.data() + offset;
+  return offset;
+}
+
+uint8_t* shared_pointer(Warp& warp, uint32_t address, uint32_t bytes, int lane, bool write) {
+  Block& block = *warp.block;
+  const std::optional<uint32_t> offset = shared_offset(warp, address, bytes, lane, write);
+  if (!offset) return scratch();
+  if (block.use_shadow) block.shadow.access(warp, lane, *offset, bytes, write);
+  return block.shared.data() + *offset;
 }
 
 uint8_t* memory_pointer(Warp& warp, Space space, uint64_t address, uint32_t bytes, int lane,

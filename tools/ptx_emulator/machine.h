@@ -4,13 +4,16 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tools/ptx_emulator/faults.h"
 #include "tools/ptx_emulator/instruction.h"
+#include "tools/ptx_emulator/mbarrier.h"
 #include "tools/ptx_emulator/memory.h"
+#include "tools/ptx_emulator/products.h"
 #include "tools/ptx_emulator/shared_shadow.h"
 
 namespace ptx_emulator {
@@ -40,7 +43,7 @@ struct SharedCounters {
 struct Counters {
   uint64_t warp_instructions = 0;
   uint64_t thread_instructions = 0;
-  uint64_t mma = 0;
+  uint64_t mma = 0;  // products with 16 x 8 elements, by a warp
   uint64_t global_requests = 0;
   uint64_t global_sectors = 0;  // of 32 bytes
   uint64_t barriers = 0;
@@ -73,7 +76,8 @@ struct AsyncCopy {
   std::array<uint8_t, 16> data{};
 };
 
-enum class WarpState : uint8_t { kReady, kAtBarrier, kExited };
+// kPolling: its last wait at an mbarrier failed, and it has not looked again.
+enum class WarpState : uint8_t { kReady, kAtBarrier, kPolling, kExited };
 
 struct Block;
 
@@ -87,16 +91,21 @@ struct Warp {
   int pc = 0;
   int rejoin_pc = 0;  // the lowest pc at which other live lanes wait
   std::array<int, kLanes> lane_pc{};
-  int barrier = 0;     // the one at which it waits, and
-  int barrier_pc = 0;  // where
+  int barrier = 0;        // the one at which it waits, or
+  uint32_t mbarrier = 0;  // the offset of the one that it polls, and
+  int barrier_pc = 0;     // where
 
   uint32_t* registers = nullptr;  // slot s of lane l: registers[s * kLanes + l]
   uint32_t* predicates = nullptr;
   uint8_t* local = nullptr;
-  std::vector<uint32_t> clock;  // see SharedShadow
+  // See SharedShadow.
+  std::vector<uint32_t> clock;   // by warp: the epochs that happened before
+  std::vector<uint32_t> fenced;  // by warp: the epochs whose writes the async proxy sees
+  uint32_t lane_epoch = 0;       // the first one since the lanes were last ordered
   std::vector<AsyncCopy> copies;
   std::array<uint32_t, kLanes> copy_group{};  // the group that the next commit closes
-  const Allocation* allocation = nullptr;     // the last one used: most accesses hit it again
+  WarpProducts products;
+  const Allocation* allocation = nullptr;  // the last one used: most accesses hit it again
 
   template <class T>
   T* lanes(uint16_t slot) {
@@ -109,15 +118,17 @@ struct Warp {
   void set_predicate(uint16_t slot, uint32_t value) {
     predicates[slot] = (predicates[slot] & ~mask) | (value & mask);
   }
-  void next_epoch() { ++clock[id]; }
+  // The lanes are ordered: what each of them did happened before what all of them do now.
+  void next_epoch() { lane_epoch = ++clock[id]; }
 };
 
 struct Barrier {
   int arrived = 0;              // warps
   int first_pc = -1;            // of the first arrival
-  std::vector<uint32_t> clock;  // join of all arrivals
-  uint32_t population = 0;      // bar.red: threads whose predicate holds
-  uint32_t threads = 0;         // and threads that took part
+  std::vector<uint32_t> clock;  // join of all arrivals, and
+  std::vector<uint32_t> fenced;
+  uint32_t population = 0;  // bar.red: threads whose predicate holds
+  uint32_t threads = 0;     // and threads that took part
 };
 
 // One worker runs its blocks one after the other in the same object.
@@ -130,6 +141,9 @@ struct Block {
   SharedShadow shadow;
   bool use_shadow = false;
   std::array<Barrier, kBarriers> barriers;
+  std::map<uint32_t, Mbarrier> mbarriers;  // by offset in shared memory
+  uint64_t arrivals = 0;                   // at barriers and mbarriers
+  std::vector<std::vector<IssuedProduct>> products;  // by warpgroup
   uint64_t instructions_left = 0;
   bool stopped = false;  // by trap or by the instruction limit
 
@@ -156,10 +170,17 @@ void report(Warp& warp, FaultKind kind, int lane, Describe&& describe) {
   report_at(warp, kind, warp.pc, lane, describe);
 }
 
+// Adds to one clock what another knows (see SharedShadow).
+void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to);
+
 std::string format(const char* pattern, ...) __attribute__((format(printf, 1, 2)));
 
 // Reports lanes that a warp-wide instruction names but that do not execute it.
 void require_lanes(Warp& warp, uint32_t required, const char* what);
+
+// The offset of a shared address in the block's memory; none after a report.
+std::optional<uint32_t> shared_offset(Warp& warp, uint32_t address, uint32_t bytes, int lane,
+                                      bool write);
 
 // A pointer to `bytes` bytes, or to scratch memory after a report. Shared addresses are the 32-bit
 // ones, generic addresses may name any space.

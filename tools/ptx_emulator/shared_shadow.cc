@@ -9,6 +9,9 @@ namespace {
 
 constexpr uint32_t kWordBytes = 4;
 constexpr uint32_t kWholeWord = 0xf;
+constexpr uint32_t kMbarrierBytes = 8;
+constexpr uint32_t kChunkBytes = 16;
+constexpr uint32_t kWordsOfChunk = kChunkBytes / kWordBytes;
 
 // A stamp: who accessed, and in which of its epochs. 0 means nobody. An epoch beyond the 22 bits is
 // kept as the highest one: it then seems ordered, so that a fault can be missed but none is
@@ -43,7 +46,7 @@ bool is_ordered(const Warp& warp, int lane, uint32_t stamp) {
   if (stamp == 0) return true;
   const int writer = stamp_warp(stamp);
   if (writer != warp.id) return stamp_epoch(stamp) <= warp.clock[writer];
-  return stamp_epoch(stamp) != warp.clock[writer] || stamp_lane(stamp) == lane;
+  return stamp_epoch(stamp) < clamp_epoch(warp.lane_epoch) || stamp_lane(stamp) == lane;
 }
 
 void report_writer(Warp& warp, int lane, uint32_t offset, uint32_t stamp, bool write) {
@@ -66,6 +69,8 @@ void SharedShadow::reset(uint32_t bytes, int warps) {
   words_.assign(words, Word{});
   readers_.assign(words * warps, 0);
   byte_writers_.clear();
+  products_.clear();
+  unfenced_.assign(warps, 0);
 }
 
 void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes, bool write) {
@@ -73,8 +78,7 @@ void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes,
   for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
     const uint32_t byte_mask = bytes_of_word(word, offset, bytes);
     const Word& state = words_[word];
-    const bool plain = state.pending == 0 && state.split == 0 && state.initialized == kWholeWord;
-    if (!write && plain && is_ordered(warp, lane, state.writer)) {  // nearly every read
+    if (!write && state.is_plain() && is_ordered(warp, lane, state.writer)) {  // nearly every read
       record_read(warp, lane, word, byte_mask);
       continue;
     }
@@ -83,6 +87,7 @@ void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes,
       check_writers(warp, lane, word, byte_mask, write);
       if (write) check_readers(warp, lane, word, byte_mask);
     }
+    if (write && !products_.empty()) check_products(warp, lane, word);
     if (write) {
       record_write(warp, lane, word, byte_mask);
     } else {
@@ -101,7 +106,13 @@ void SharedShadow::check_content(Warp& warp, int lane, uint32_t word, uint32_t b
                                  bool write) {
   const Launch& launch = *warp.block->launch;
   const Word& state = words_[word];
-  if (state.pending != 0 && launch.checks_any(kCheckAsync)) {
+  if (state.mbarrier != 0) {
+    if (!launch.checks_any(kCheckBarriers)) return;
+    report(warp, FaultKind::kBarrier, lane, [&] {
+      return format("%s of shared+%u, which is part of a live mbarrier", write ? "write" : "read",
+                    word * kWordBytes);
+    });
+  } else if (state.pending != 0 && launch.checks_any(kCheckAsync)) {
     report(warp, FaultKind::kAsync, lane, [&] {
       return format(
           "%s of shared+%u while a cp.async to it is in flight: wait for its group, and "
@@ -127,6 +138,119 @@ void SharedShadow::end_copy(const Warp& warp, int lane, uint32_t offset, uint32_
     words_[word].pending = 0;
     record_write(warp, lane, word, kWholeWord);
   }
+}
+
+void SharedShadow::begin_mbarrier(Warp& warp, int lane, uint32_t offset) {
+  access(warp, lane, offset, kMbarrierBytes, /*write=*/true);
+  set_mbarrier(offset, 1);
+}
+
+void SharedShadow::use_mbarrier(Warp& warp, int lane, uint32_t offset) {
+  const uint32_t word = offset / kWordBytes;
+  const uint32_t stamp = words_[word].writer;
+  if (warp.block->launch->checks_any(kCheckRaces) && !is_ordered(warp, lane, stamp)) {
+    report(warp, FaultKind::kRace, lane, [&] {
+      return format("the mbarrier at shared+%u was initialised by warp %d lane %d with no %s since",
+                    offset, stamp_warp(stamp), stamp_lane(stamp),
+                    stamp_warp(stamp) == warp.id ? "__syncwarp" : "barrier");
+    });
+  }
+  record_read(warp, lane, word, kWholeWord);
+}
+
+void SharedShadow::end_mbarrier(Warp& warp, int lane, uint32_t offset) {
+  set_mbarrier(offset, 0);
+  access(warp, lane, offset, kMbarrierBytes, /*write=*/true);
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + kMbarrierBytes; ++word) {
+    words_[word].initialized = 0;
+  }
+}
+
+void SharedShadow::set_mbarrier(uint32_t offset, uint8_t mbarrier) {
+  for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + kMbarrierBytes; ++word) {
+    words_[word].mbarrier = mbarrier;
+  }
+}
+
+void SharedShadow::read_product(Warp& warp, const uint32_t* offsets, int count) {
+  if (products_.empty()) products_.resize((words_.size() / kWordsOfChunk + 1) * warps_);
+  uint32_t known = 0;  // a writer for whom everything is in order: most words have the same one
+  for (int i = 0; i < count; ++i) {
+    const uint32_t first = offsets[i] / kWordBytes;
+    for (uint32_t word = first; word < first + kWordsOfChunk; ++word) {
+      const Word& state = words_[word];
+      if (state.is_plain() && state.writer == known) continue;
+      if (check_product_word(warp, word)) known = state.writer;
+    }
+    products_[offsets[i] / kChunkBytes * warps_ + warp.id] = warp.products.group;
+  }
+}
+
+// What the lanes of the warp wrote happened before, since a product needs all of them. False where
+// the word is not plain, or after a report.
+bool SharedShadow::check_product_word(Warp& warp, uint32_t word) {
+  const Launch& launch = *warp.block->launch;
+  check_content(warp, 0, word, kWholeWord, /*write=*/false);
+  const Word& state = words_[word];
+  for (uint32_t byte = 0; byte < (state.split ? kWordBytes : 1); ++byte) {
+    const uint32_t stamp = state.split ? byte_writers_[word * kWordBytes + byte] : state.writer;
+    if (stamp == 0) continue;
+    const int writer = stamp_warp(stamp);
+    if (writer != warp.id && stamp_epoch(stamp) > warp.clock[writer]) {
+      if (launch.checks_any(kCheckRaces)) {
+        report_writer(warp, 0, word * kWordBytes, stamp, /*write=*/false);
+      }
+      return false;
+    }
+    if (stamp_epoch(stamp) > warp.fenced[writer]) {
+      if (!launch.checks_any(kCheckAsync)) return false;
+      report(warp, FaultKind::kAsync, 0, [&] {
+        return format(
+            "wgmma reads shared+%u, which warp %d lane %d wrote with no fence.proxy.async since",
+            word * kWordBytes, writer, stamp_lane(stamp));
+      });
+      return false;
+    }
+  }
+  return state.split == 0;
+}
+
+// A write while a product reads, or that no barrier orders behind the wait for it.
+void SharedShadow::check_products(Warp& warp, int lane, uint32_t word) {
+  const Launch& launch = *warp.block->launch;
+  const uint32_t* const groups = &products_[static_cast<size_t>(word) / kWordsOfChunk * warps_];
+  for (int reader = 0; reader < warps_; ++reader) {
+    const uint32_t group = groups[reader];
+    if (group == 0) continue;
+    const WarpProducts& products = warp.block->warps[reader].products;
+    if (products.in_flight(group)) {
+      if (!launch.checks_any(kCheckAsync)) continue;
+      report(warp, FaultKind::kAsync, lane, [&] {
+        return format(
+            "write of shared+%u while a wgmma of warp %d that reads it is in flight: wait for its "
+            "group, and pass a barrier",
+            word * kWordBytes, reader);
+      });
+    } else if (reader != warp.id && products.wait_epochs[group] > warp.clock[reader]) {
+      if (!launch.checks_any(kCheckRaces)) continue;
+      report(warp, FaultKind::kRace, lane, [&] {
+        return format(
+            "write after read: shared+%u was read by a wgmma of warp %d with no barrier since its "
+            "wait",
+            word * kWordBytes, reader);
+      });
+    }
+  }
+}
+
+void SharedShadow::fence_proxy(Warp& warp) {
+  for (int other = 0; other < warps_; ++other) {
+    if (other == warp.id) continue;
+    warp.fenced[other] = std::max(warp.fenced[other], warp.clock[other]);
+  }
+  unfenced_[warp.id] &= ~warp.mask;
+  if (unfenced_[warp.id] != 0) return;  // what other lanes wrote is not seen yet
+  warp.fenced[warp.id] = warp.clock[warp.id]++;
 }
 
 void SharedShadow::check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask,
@@ -156,7 +280,7 @@ void SharedShadow::check_readers(Warp& warp, int lane, uint32_t word, uint32_t b
             "write after read: shared+%u was read by warp %d lane %d with no barrier since",
             word * kWordBytes, reader, record_lane(record));
       });
-    } else if (epoch == warp.clock[reader]) {
+    } else if (epoch >= clamp_epoch(warp.lane_epoch)) {
       // The record of several lanes does not tell who read which byte: narrow writes pass.
       const bool several = (record & 1) != 0;
       if (several ? byte_mask != kWholeWord : record_lane(record) == lane) continue;
@@ -174,6 +298,7 @@ void SharedShadow::check_readers(Warp& warp, int lane, uint32_t word, uint32_t b
 void SharedShadow::record_write(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask) {
   Word& state = words_[word];
   const uint32_t stamp = writer_stamp(warp, lane);
+  unfenced_[warp.id] |= 1u << lane;
   state.initialized |= static_cast<uint8_t>(byte_mask);
   if (byte_mask == kWholeWord) {
     state.writer = stamp;
@@ -194,7 +319,7 @@ void SharedShadow::record_write(const Warp& warp, int lane, uint32_t word, uint3
 void SharedShadow::record_read(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask) {
   uint32_t& record = readers_[static_cast<size_t>(word) * warps_ + warp.id];
   const uint32_t epoch = clamp_epoch(warp.clock[warp.id]);
-  if (record != 0 && stamp_epoch(record) == epoch) {
+  if (record != 0 && stamp_epoch(record) >= clamp_epoch(warp.lane_epoch)) {
     const bool several = (record & 1) != 0 || record_lane(record) != lane;
     record = reader_record(epoch, record_bytes(record) | byte_mask, record_lane(record), several);
   } else {

@@ -28,9 +28,17 @@ using Doubles = double __attribute__((ext_vector_type(kVectorRows)));
 using Ints = int32_t __attribute__((ext_vector_type(kVectorRows)));
 using WideInts = int64_t __attribute__((ext_vector_type(kVectorRows)));
 
-// Matrices whose rows lie in vectors, in any order that A and C share.
-struct MmaOperands {
-  alignas(64) float a[kMmaMaxDepth][kMmaRows];
+// A, whose rows lie in vectors, in any order that it shares with C, and what all sums of its rows
+// need to know of it.
+struct MmaRows {
+  alignas(64) float values[kMmaMaxDepth][kMmaRows];
+  alignas(64) int32_t exponents[kMmaMaxDepth][kMmaRows];
+  bool is_finite;
+  bool is_zero[kMmaRows / kVectorRows];  // of eight rows
+};
+
+// Some columns of B and C.
+struct MmaColumns {
   alignas(64) float b[kMmaColumns][kMmaMaxDepth];
   alignas(64) float c[kMmaColumns][kMmaRows];
 };
@@ -58,19 +66,19 @@ inline bool any(Ints mask) { return __builtin_reduce_or(mask) != 0; }
 inline constexpr int kGridBits = 25;
 inline constexpr int kLeastOfFloat = -126;
 
-// The exponents of an mma's factors.
-struct MmaExponents {
-  alignas(64) int32_t a[kMmaMaxDepth][kMmaRows];
-  alignas(64) int32_t b[kMmaColumns][kMmaMaxDepth];
+// The column of B that is multiplied, with the exponents of its factors.
+struct MmaColumn {
+  const float* values;
+  alignas(64) int32_t exponents[kMmaMaxDepth];
 };
 
 // The largest exponent of the terms of eight rows of a column.
 template <int kDepth>
-inline Ints largest_exponent(const MmaExponents& exponents, int column, int row, Floats addend) {
+inline Ints largest_exponent(const MmaRows& a, const MmaColumn& b, int row, Floats addend) {
   Ints largest = exponents_in_format(addend, kLeastOfFloat);
 #pragma clang loop unroll(full)
   for (int k = 0; k < kDepth; ++k) {
-    const Ints product = load_vector<Ints>(&exponents.a[k][row]) + exponents.b[column][k];
+    const Ints product = load_vector<Ints>(&a.exponents[k][row]) + b.exponents[k];
     largest = __builtin_elementwise_max(largest, product);
   }
   return largest;
@@ -82,18 +90,16 @@ inline Doubles power_of_two(Ints exponents) {
 
 // Eight rows of a column, of any values: infinities and NaN go their way through the doubles.
 template <int kDepth>
-inline void add_any_products(MmaOperands& operands, const MmaExponents& exponents, int column,
-                             int row) {
-  float* const c = &operands.c[column][row];
+inline void add_any_products(const MmaRows& a, const MmaColumn& b, int row, float* c) {
   const Floats addend = load_vector<Floats>(c);
-  Ints largest = largest_exponent<kDepth>(exponents, column, row, addend);
+  Ints largest = largest_exponent<kDepth>(a, b, row, addend);
   // Where all terms are zeros any grid will do.
   largest = __builtin_elementwise_max(largest, static_cast<Ints>(2 * kLeastOfFloat));
   const Doubles grid = power_of_two(kGridBits - largest);
   Doubles sum = __builtin_elementwise_trunc(__builtin_convertvector(addend, Doubles) * grid);
   for (int k = 0; k < kDepth; ++k) {
-    const Doubles a = __builtin_convertvector(load_vector<Floats>(&operands.a[k][row]), Doubles);
-    sum += __builtin_elementwise_trunc(a * double{operands.b[column][k]} * grid);
+    const Doubles factor = __builtin_convertvector(load_vector<Floats>(&a.values[k][row]), Doubles);
+    sum += __builtin_elementwise_trunc(factor * double{b.values[k]} * grid);
   }
   sum *= power_of_two(largest - kGridBits);
   for (int i = 0; i < kVectorRows; ++i) c[i] = double_to_float_zero(sum[i]);
@@ -117,15 +123,13 @@ inline Floats to_float_zero(Ints values) {
 
 // False where the sum does not fit 32 bits; nothing is written then.
 template <int kDepth>
-inline bool add_finite_products(MmaOperands& operands, const MmaExponents& exponents, int column,
-                                int row) {
-  float* const c = &operands.c[column][row];
+inline bool add_finite_products(const MmaRows& a, const MmaColumn& b, int row, float* c) {
   const Floats addend = load_vector<Floats>(c);
-  Ints largest = largest_exponent<kDepth>(exponents, column, row, addend);
+  Ints largest = largest_exponent<kDepth>(a, b, row, addend);
   largest = __builtin_elementwise_max(largest, static_cast<Ints>(kLeastOfFast));
   const Floats grid = float_power_of_two(kGridBits - largest);
   const auto term = [&](int k) {
-    const Floats product = load_vector<Floats>(&operands.a[k][row]) * operands.b[column][k];
+    const Floats product = load_vector<Floats>(&a.values[k][row]) * b.values[k];
     return __builtin_convertvector(product * grid, Ints);
   };
   // Nine terms below 2^27 fit, and so do eight.
@@ -156,47 +160,53 @@ inline bool are_fast_addends(const float* c) {
   return !any(slow);
 }
 
-// c += a b, for elements of a 16-bit format whose least exponent is `kLeast`.
+inline constexpr int kLargestOfHalf = 15;
+
+// Everything of A but its values, for elements of a 16-bit format whose least exponent is `kLeast`.
 template <int kLeast, int kDepth>
-inline void add_products(MmaOperands& operands) {
-  constexpr bool kIsHalf = kLeast == -14;
-  constexpr int kLargestOfHalf = 15;
-  MmaExponents exponents;
-  bool is_a_finite = true;
-  bool is_a_zero[kMmaRows / kVectorRows];
+inline void describe_rows(MmaRows& a) {
+  a.is_finite = true;
   for (int row = 0; row < kMmaRows; row += kVectorRows) {
     Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; ++k) {
-      const Ints of_a = exponents_in_format(load_vector<Floats>(&operands.a[k][row]), kLeast);
-      std::memcpy(&exponents.a[k][row], &of_a, sizeof(of_a));
-      largest = __builtin_elementwise_max(largest, of_a);
+      const Ints exponents = exponents_in_format(load_vector<Floats>(&a.values[k][row]), kLeast);
+      std::memcpy(&a.exponents[k][row], &exponents, sizeof(exponents));
+      largest = __builtin_elementwise_max(largest, exponents);
     }
-    is_a_finite &= !any(largest > kLargestOfHalf);
-    is_a_zero[row / kVectorRows] = !any(largest >= kLeast);
+    a.is_finite &= !any(largest > kLargestOfHalf);
+    a.is_zero[row / kVectorRows] = !any(largest >= kLeast);
   }
+}
+
+// c += a b, for elements of such a format; `a` has been described.
+template <int kLeast, int kDepth>
+inline void add_products(const MmaRows& a, MmaColumns& columns) {
+  constexpr bool kIsHalf = kLeast == -14;
   alignas(64) float addends[kMmaRows];
   for (int column = 0; column < kMmaColumns; ++column) {
-    float* const c = operands.c[column];
+    float* const c = columns.c[column];
     // Tiles repeat a row of their matrix behind its end: equal columns have equal sums.
     if (column > 0 && std::memcmp(addends, c, sizeof(addends)) == 0 &&
-        std::memcmp(operands.b[column], operands.b[column - 1], kDepth * sizeof(float)) == 0) {
-      std::memcpy(c, operands.c[column - 1], sizeof(addends));
+        std::memcmp(columns.b[column], columns.b[column - 1], kDepth * sizeof(float)) == 0) {
+      std::memcpy(c, columns.c[column - 1], sizeof(addends));
       continue;
     }
     std::memcpy(addends, c, sizeof(addends));
+    MmaColumn b;
+    b.values = columns.b[column];
     Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; k += kVectorRows) {
-      const Ints of_b = exponents_in_format(load_vector<Floats>(&operands.b[column][k]), kLeast);
-      std::memcpy(&exponents.b[column][k], &of_b, sizeof(of_b));
-      largest = __builtin_elementwise_max(largest, of_b);
+      const Ints exponents = exponents_in_format(load_vector<Floats>(&b.values[k]), kLeast);
+      std::memcpy(&b.exponents[k], &exponents, sizeof(exponents));
+      largest = __builtin_elementwise_max(largest, exponents);
     }
     const bool fast =
-        kIsHalf && is_a_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
+        kIsHalf && a.is_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
     for (int row = 0; row < kMmaRows; row += kVectorRows) {
       // Rows behind the end of a matrix are often zeros, and add nothing.
-      if (fast && is_a_zero[row / kVectorRows]) continue;
-      if (fast && add_finite_products<kDepth>(operands, exponents, column, row)) continue;
-      add_any_products<kDepth>(operands, exponents, column, row);
+      if (fast && a.is_zero[row / kVectorRows]) continue;
+      if (fast && add_finite_products<kDepth>(a, b, row, c + row)) continue;
+      add_any_products<kDepth>(a, b, row, c + row);
     }
   }
 }

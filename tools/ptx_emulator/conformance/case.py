@@ -85,7 +85,9 @@ class Case:
       threads: of one block.
       bound: of floating-point results.
       target: lowest SM that knows the instruction.
+      only_target: whether no other SM knows it.
       shared_bytes: of the variable `scratch`.
+      shared_alignment: of this variable.
     """
 
     name: str
@@ -97,7 +99,9 @@ class Case:
     threads: int = 32
     bound: Bound = EXACT
     target: int = 80
+    only_target: bool = False
     shared_bytes: int = 0
+    shared_alignment: int = 16
     _made: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -116,6 +120,15 @@ class Case:
         return _module(self)
 
     @property
+    def target_name(self) -> str:
+        """As PTX has it."""
+        return f"sm_{self.target}{'a' if self.only_target else ''}"
+
+    def runs_on(self, sm: int) -> bool:
+        """Whether a GPU knows the instruction."""
+        return self.target == sm if self.only_target else self.target <= sm
+
+    @property
     def digest(self) -> str:
         """Of module and operands: a golden result of another digest is stale."""
         content = self.ptx.encode() + self.operands.tobytes()
@@ -132,7 +145,8 @@ def _module(case: Case) -> str:
     lines = [f".reg .{kind} %a{i};" for i, kind in enumerate(operands)]
     lines += [f".reg .{kind} %d{i};" for i, kind in enumerate(results)]
     if case.shared_bytes:
-        lines.append(f".shared .align 16 .b8 scratch[{case.shared_bytes}];")
+        alignment = case.shared_alignment
+        lines.append(f".shared .align {alignment} .b8 scratch[{case.shared_bytes}];")
     lines += [
         ".reg .u64 %in, %out;",
         ".reg .u32 %thread, %block, %size, %row, %bits;",
@@ -164,8 +178,8 @@ def _module(case: Case) -> str:
             else:
                 lines.append(f"st.global.{kind} [%out+{8 * i}], %d{i};")
     body = "\n".join("  " + line for line in lines)
-    return f""".version 7.8
-.target sm_{case.target}
+    return f""".version {"8.0" if case.only_target else "7.8"}
+.target {case.target_name}
 .address_size 64
 .visible .entry {case.name}(
   .param .u64 results, .param .u64 operands, .param .align 16 .b8 constants[{len(CONSTANTS)}])

@@ -7,6 +7,7 @@ from tools.ptx_emulator.conformance import (
     matrix_cases,
     memory_cases,
     warp_cases,
+    wgmma_cases,
 )
 
 CASES = [
@@ -24,6 +25,8 @@ CASES = [
     *memory_cases.packed_moves(),
     *matrix_cases.ldmatrix(),
     *matrix_cases.mma(),
+    *wgmma_cases.products(),
+    *wgmma_cases.layouts(),
     *warp_cases.shuffles(),
     *warp_cases.votes(),
     *warp_cases.barriers(),

@@ -7,15 +7,24 @@ of very different magnitude, subnormals, infinities and NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from tools.ptx_emulator.conformance import values
 from tools.ptx_emulator.conformance.case import Case
 
-Matrices = tuple[np.ndarray, np.ndarray, np.ndarray]  # A f32 [16, k], B f32 [k, 8], C f32 [16, 8]
-_ROWS, _COLUMNS = 16, 8
+
+class Shape(NamedTuple):
+    """Of a product: A [m, k], B [k, n], C [m, n]."""
+
+    m: int
+    n: int
+    k: int
+
+
+Matrices = tuple[np.ndarray, np.ndarray, np.ndarray]  # A, B and C, all f32
 
 
 def _pairs(bits: np.ndarray) -> np.ndarray:
@@ -40,9 +49,10 @@ def fragments(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return np.stack(registers, axis=1)
 
 
-def _normal(rng: np.random.RandomState, k: int, c_scale: float = 0.0) -> Matrices:
-    c = c_scale * rng.standard_normal((_ROWS, _COLUMNS))
-    return rng.standard_normal((_ROWS, k)), rng.standard_normal((k, _COLUMNS)), c
+def _normal(rng: np.random.RandomState, shape: Shape, c_scale: float = 0.0) -> Matrices:
+    m, n, k = shape
+    c = c_scale * rng.standard_normal((m, n))
+    return rng.standard_normal((m, k)), rng.standard_normal((k, n)), c
 
 
 def _spread(rng: np.random.RandomState, shape: tuple[int, int], low: int, high: int) -> np.ndarray:
@@ -50,15 +60,17 @@ def _spread(rng: np.random.RandomState, shape: tuple[int, int], low: int, high: 
     return np.ldexp(rng.uniform(-2, 2, shape), rng.randint(low, high, shape))
 
 
-def _wide(rng: np.random.RandomState, k: int, c_low: int, c_high: int) -> Matrices:
-    a, b = _spread(rng, (_ROWS, k), -14, 15), _spread(rng, (k, _COLUMNS), -14, 15)
-    return a, b, _spread(rng, (_ROWS, _COLUMNS), c_low, c_high)
+def _wide(rng: np.random.RandomState, shape: Shape, c_low: int, c_high: int) -> Matrices:
+    m, n, k = shape
+    a, b = _spread(rng, (m, k), -14, 15), _spread(rng, (k, n), -14, 15)
+    return a, b, _spread(rng, (m, n), c_low, c_high)
 
 
-def _cancelling(rng: np.random.RandomState, k: int) -> Matrices:
+def _cancelling(rng: np.random.RandomState, shape: Shape) -> Matrices:
     """The large products cancel in pairs, near and far; what stays is small."""
-    a, b, c = _normal(rng, k, 2.0**-6)
-    large = 256 * rng.standard_normal((_ROWS, k // 4))
+    a, b, c = _normal(rng, shape, 2.0**-6)
+    k = shape.k
+    large = 256 * rng.standard_normal((shape.m, k // 4))
     partner = rng.permutation(k)
     for i in range(k // 4):
         a[:, partner[i]] = large[:, i]
@@ -67,38 +79,41 @@ def _cancelling(rng: np.random.RandomState, k: int) -> Matrices:
     return a, b, c
 
 
-def _last_bits(rng: np.random.RandomState, k: int, of_c: bool) -> Matrices:
+def _last_bits(rng: np.random.RandomState, shape: Shape, of_c: bool) -> Matrices:
     """One term of about 1 (C, or a product) and one to six of +-2^-19 to 2^-30 of it."""
-    a, c = np.zeros((_ROWS, k)), np.zeros((_ROWS, _COLUMNS))
-    for row in range(_ROWS):
+    m, n, k = shape
+    a, c = np.zeros((m, k)), np.zeros((m, n))
+    for row in range(m):
         places = rng.permutation(k)
         small = places[1 : 2 + row % 6]
         exponent = rng.randint(-14, -9, len(small) if row % 2 else 1)
         a[row, small] = np.ldexp(rng.choice([-1.0, 1.0, 1.0, 1.5], len(small)), exponent)
         if not of_c:
             a[row, places[0]] = 2.0**12  # so that the others are 2^-21 to 2^-26 of it
-    b = np.ldexp(1.0, -rng.randint(9, 17, (1, _COLUMNS))) * np.ones((k, 1))
+    b = np.ldexp(1.0, -rng.randint(9, 17, (1, n))) * np.ones((k, 1))
     if of_c:
-        c[:] = rng.choice([1.0, -1.0, 1.0 + 2.0**-23, 1.999999], (_ROWS, _COLUMNS))
+        c[:] = rng.choice([1.0, -1.0, 1.0 + 2.0**-23, 1.999999], (m, n))
     return a, b, c
 
 
-def _subnormal(rng: np.random.RandomState, k: int) -> Matrices:
-    a = np.ldexp(rng.randint(-1023, 1024, (_ROWS, k)).astype(np.float64), -24)
-    b = np.ldexp(rng.randint(-1023, 1024, (k, _COLUMNS)).astype(np.float64), -24)
-    return a, b, _spread(rng, (_ROWS, _COLUMNS), -60, -30)
+def _subnormal(rng: np.random.RandomState, shape: Shape) -> Matrices:
+    m, n, k = shape
+    a = np.ldexp(rng.randint(-1023, 1024, (m, k)).astype(np.float64), -24)
+    b = np.ldexp(rng.randint(-1023, 1024, (k, n)).astype(np.float64), -24)
+    return a, b, _spread(rng, (m, n), -60, -30)
 
 
-def _only_c(rng: np.random.RandomState, k: int) -> Matrices:
+def _only_c(rng: np.random.RandomState, shape: Shape) -> Matrices:
     """Products of zero: C goes through, subnormals and the sign of zero as well."""
-    c = _spread(rng, (_ROWS, _COLUMNS), -149, 127)
-    c[0] = [0.0, -0.0, 2.0**-149, -(2.0**-149), 2.0**-127, 3.4028234e38, -3.4028234e38, 1.0]
-    a = rng.choice([0.0, -0.0], (_ROWS, k))
-    return a, rng.choice([1.0, -1.0, 0.0, -0.0], (k, _COLUMNS)), c
+    m, n, k = shape
+    c = _spread(rng, (m, n), -149, 127)
+    c[0, :8] = [0.0, -0.0, 2.0**-149, -(2.0**-149), 2.0**-127, 3.4028234e38, -3.4028234e38, 1.0]
+    a = rng.choice([0.0, -0.0], (m, k))
+    return a, rng.choice([1.0, -1.0, 0.0, -0.0], (k, n)), c
 
 
-def _special(rng: np.random.RandomState, k: int) -> Matrices:
-    a, b, c = _normal(rng, k, 1.0)
+def _special(rng: np.random.RandomState, shape: Shape) -> Matrices:
+    a, b, c = _normal(rng, shape, 1.0)
     a[1, 3] = b[5, 2] = c[2, 1] = np.inf
     a[4, 7] = b[0, 4] = c[6, 6] = -np.inf
     a[9, 2] = b[7, 7] = c[12, 0] = np.nan
@@ -106,29 +121,40 @@ def _special(rng: np.random.RandomState, k: int) -> Matrices:
     return a, b, c
 
 
-_KINDS: tuple[Callable[[np.random.RandomState, int], Matrices], ...] = (
+_KINDS: tuple[Callable[[np.random.RandomState, Shape], Matrices], ...] = (
     _normal,
-    lambda rng, k: _normal(rng, k, 4.0),
-    lambda rng, k: _normal(rng, k, 2.0**12),
-    lambda rng, k: _wide(rng, k, -30, 31),
-    lambda rng, k: _wide(rng, k, 10, 40),
+    lambda rng, shape: _normal(rng, shape, 4.0),
+    lambda rng, shape: _normal(rng, shape, 2.0**12),
+    lambda rng, shape: _wide(rng, shape, -30, 31),
+    lambda rng, shape: _wide(rng, shape, 10, 40),
     _cancelling,
-    lambda rng, k: _last_bits(rng, k, of_c=True),
-    lambda rng, k: _last_bits(rng, k, of_c=False),
+    lambda rng, shape: _last_bits(rng, shape, of_c=True),
+    lambda rng, shape: _last_bits(rng, shape, of_c=False),
     _subnormal,
     _only_c,
     _special,
 )
 
 
-def _mma_operands(name: str, k: int, element: str, repeats: int) -> np.ndarray:
+def matrices(name: str, shape: Shape, element: str, repeats: int = 1) -> Iterator[Matrices]:
+    """The bits of matrices of every kind: A and B uint16, C uint32.
+
+    Args:
+      name: seeds them.
+      shape: of the products.
+      element: type of A and B.
+      repeats: how many of each kind.
+    """
     rng = np.random.RandomState(int.from_bytes(name.encode()[-4:], "little"))
-    warps = []
     for kind in _KINDS * repeats:
         with np.errstate(over="ignore"):
-            a, b, c = (matrix.astype(np.float32) for matrix in kind(rng, k))
-            warps.append(fragments(_narrow(a, element), _narrow(b, element), c.view(np.uint32)))
-    return np.concatenate(warps)
+            a, b, c = (matrix.astype(np.float32) for matrix in kind(rng, shape))
+            yield _narrow(a, element), _narrow(b, element), c.view(np.uint32)
+
+
+def _mma_operands(name: str, k: int, element: str, repeats: int) -> np.ndarray:
+    drawn = matrices(name, Shape(16, 8, k), element, repeats)
+    return np.concatenate([fragments(*three) for three in drawn])
 
 
 def _narrow(matrix: np.ndarray, element: str) -> np.ndarray:

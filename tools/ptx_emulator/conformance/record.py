@@ -4,7 +4,7 @@
 
 It needs cuda_driver.py and conformance/ of tools/ptx_emulator, Python 3.10, NumPy and the GPU's
 driver, but no toolkit: a Jetson will do. It writes FOLDER/<gpu>_sm<sm>.txt, to be moved to
-tools/ptx_emulator/tests/golden, where conformance_test finds it. Cases for newer GPUs are left out;
+tools/ptx_emulator/tests/golden, where conformance_test finds it. Cases for other GPUs are left out;
 a case that fails is printed and left out. DRIVER is libcuda.so.1 by default; with the path of
 libptx_emulator_cuda.so the way is tried out without a GPU.
 """
@@ -32,7 +32,7 @@ def record(folder: pathlib.Path, driver_path: str) -> int:
     """Returns the number of cases that did not run."""
     driver = CudaDriver(driver_path)
     device = driver.devices()[0]
-    cases = [case for case in CASES if case.target <= device.sm]
+    cases = [case for case in CASES if case.runs_on(device.sm)]
     answers = []
     with driver.context(device.ordinal) as context:
         for case in cases:

@@ -11,11 +11,11 @@ void parse_text(const std::string& text, Module& module) {
   parse_module(text, [](const Variable&) { return uint64_t{1} << kWindowBits; }, module);
 }
 
-std::string wrap_body(const std::string& body, const std::string& declarations) {
-  return R"(.version 7.0
-.target sm_80
-.address_size 64
-)" + declarations +
+std::string wrap_body(const std::string& body, const std::string& declarations,
+                      const std::string& target) {
+  return R"(.version 8.0
+.target )" +
+         target + "\n.address_size 64\n" + declarations +
          R"(
 .visible .entry test(.param .u64 out, .param .u64 in)
 {

@@ -15,7 +15,8 @@ void parse_text(const std::string& text, Module& module);
 
 // A kernel `test(.param .u64 out, .param .u64 in)` with the registers %h, %r, %d, %f, %p (each
 // <64>) and %x, %y for use by the bodies; %out and %in hold the parameters.
-std::string wrap_body(const std::string& body, const std::string& declarations = "");
+std::string wrap_body(const std::string& body, const std::string& declarations = "",
+                      const std::string& target = "sm_80");
 
 struct RunOptions {
   uint32_t threads = 32;  // of one block
