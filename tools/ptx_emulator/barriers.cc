@@ -36,9 +36,8 @@ void deliver(Warp& warp, const Barrier& barrier) {
 
 void release(Warp& warp, const Barrier& barrier) {
   deliver(warp, barrier);
-  join(barrier.clock, warp.clock);
-  join(barrier.fenced, warp.fenced);
-  warp.next_epoch();
+  warp.order.join(barrier.order);
+  warp.order_lanes();
   warp.state = WarpState::kReady;
 }
 
@@ -108,8 +107,8 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
     barrier.population += static_cast<uint32_t>(__builtin_popcount(yes));
     barrier.threads += static_cast<uint32_t>(__builtin_popcount(warp.mask));
   }
-  join(warp.clock, barrier.clock);
-  join(warp.fenced, barrier.fenced);
+  warp.order_lanes();
+  barrier.order.join(warp.order);
   const int needed = whole_block ? live_warps(block) : static_cast<int>(threads / kLanes);
   if (check && whole_block && needed != static_cast<int>(block.warps.size())) {
     report(warp, FaultKind::kBarrier, first_lane, [&] {
@@ -126,7 +125,7 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction) {
   } else if (instruction.mode != kArrive) {
     warp.state = WarpState::kAtBarrier;
   }
-  if (instruction.mode == kArrive) warp.next_epoch();
+  if (instruction.mode == kArrive) warp.order_lanes();
 }
 
 void leave_barriers(Warp& warp) {
@@ -159,7 +158,7 @@ void sync_warp(Warp& warp, const Instruction& instruction) {
   const int first = __builtin_ctz(warp.mask);
   const uint32_t members = warp.lanes<const uint32_t>(instruction.operand[0])[first];
   require_lanes(warp, members & warp.live, "bar.warp.sync");
-  warp.next_epoch();
+  warp.order_lanes();
 }
 
 }  // namespace

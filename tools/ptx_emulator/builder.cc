@@ -7,7 +7,7 @@
 
 #include "tools/ptx_emulator/float16.h"
 #include "tools/ptx_emulator/memory.h"
-#include "tools/ptx_emulator/sm90_wgmma.h"
+#include "tools/ptx_emulator/wgmma.h"
 
 namespace ptx_emulator {
 namespace {
@@ -80,6 +80,12 @@ uint64_t literal_bits(const Operand& operand, Width width, int line) {
 }
 
 }  // namespace
+
+std::string target_name(const Module& module) {
+  std::string name = "sm_" + std::to_string(module.sm);
+  if (module.target_suffix != '\0') name += module.target_suffix;
+  return name;
+}
 
 void Builder::open_scope() {
   scopes_.emplace_back();

@@ -97,6 +97,7 @@ class Builder {
   const Kernel& kernel() const { return kernel_; }
   int sm() const { return module_.sm; }
   char target_suffix() const { return module_.target_suffix; }
+  std::string target() const { return target_name(module_); }
 
  private:
   struct Range {

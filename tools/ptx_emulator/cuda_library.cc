@@ -33,10 +33,9 @@ bool runs_on(const Module& module, int sm) {
 }
 
 CUresult wrong_target(const Module& module, int sm) {
-  std::string target = "sm_" + std::to_string(module.sm);
-  if (module.target_suffix != '\0') target += module.target_suffix;
-  return fail(CUDA_ERROR_NO_BINARY_FOR_GPU,
-              "the image is for " + target + ", the device is sm_" + std::to_string(sm));
+  return fail(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is for " +
+                                                ptx_emulator::target_name(module) +
+                                                ", the device is sm_" + std::to_string(sm));
 }
 
 uint64_t place_variable(const Variable& variable) {

@@ -223,10 +223,15 @@ void Decoder::require_operands(size_t least, size_t most) const {
 }
 
 void Decoder::require_sm(int least) const {
-  const int target = builder_.sm();
-  if (target >= least) return;
+  if (builder_.sm() >= least) return;
   fail(std::string(statement_.opcode) + " needs sm_" + std::to_string(least) +
-       " or higher, the target is sm_" + std::to_string(target));
+       " or higher, the target is " + builder_.target());
+}
+
+void Decoder::require_only_sm(int sm) const {
+  if (builder_.sm() == sm && builder_.target_suffix() == 'a') return;
+  fail(std::string(statement_.opcode) + " needs sm_" + std::to_string(sm) + "a, the target is " +
+       builder_.target());
 }
 
 void Decoder::append_register(int reg, bool definition) {

@@ -39,6 +39,8 @@ class Decoder {
   void require_operands(size_t count) const { require_operands(count, count); }
   // Fails where the target is older.
   void require_sm(int least) const;
+  // Fails where the target is not that of one SM alone, such as sm_90a.
+  void require_only_sm(int sm) const;
   const Operand& operand(size_t index) const { return statement_.operands[index]; }
 
   // Append an operand to the instruction.

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#include "tools/ptx_emulator/sm90_wgmma.h"
+#include "tools/ptx_emulator/wgmma.h"
 
 namespace ptx_emulator {
 namespace {
@@ -94,8 +94,7 @@ void Executor::reset(uint64_t linear_block) {
   std::fill(local_.begin(), local_.end(), uint8_t{0xff});
   for (Barrier& barrier : block_.barriers) {
     barrier = Barrier{};
-    barrier.clock.assign(warps, 0);
-    barrier.fenced.assign(warps, 0);
+    barrier.order.reset(block_.warps.size());
   }
   block_.mbarriers.clear();
   block_.products.assign((warps + kWarpgroup - 1) / kWarpgroup, {});
@@ -109,11 +108,12 @@ void Executor::reset(uint64_t linear_block) {
     warp.mask = 0;
     warp.pc = 0;
     warp.rejoin_pc = kNobodyWaits;
-    warp.clock.assign(warps, 0);
-    warp.fenced.assign(warps, 0);
-    warp.next_epoch();
+    warp.order.reset(block_.warps.size());
+    warp.ahead = 0;
+    warp.order_lanes();
     warp.copies.clear();
     warp.copy_group.fill(0);
+    warp.register_changes.clear();
     warp.products = WarpProducts{};
     warp.products.registers.resize(kernel.product_registers);
     warp.allocation = nullptr;
@@ -136,6 +136,7 @@ void Executor::run(uint64_t linear_block) {
   if (block_.stopped) return;
   if (block_.launch->checks_any(kCheckAsync)) report_copies_in_flight();
   check_last_products(block_);
+  check_register_changes(block_);
 }
 
 uint32_t Executor::next_random() {
@@ -298,6 +299,7 @@ void Executor::report_deadlock() {
   }
   report_at(*first, FaultKind::kDeadlock, first->barrier_pc, 0,
             [&] { return "no warp can go on: " + waiting; });
+  block_.stopped = true;
 }
 
 void Executor::report_copies_in_flight() {

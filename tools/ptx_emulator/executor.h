@@ -40,6 +40,9 @@ void arrive_at_barrier(Warp& warp, const Instruction& instruction);
 // "the mbarrier at shared+8, whose phase 3 needs 1 of 4 arrivals"
 std::string describe_mbarrier(const Block& block, uint32_t offset);
 
+// At the end of a block: setmaxnreg that not all warps of a warpgroup executed (setmaxnreg.cc).
+void check_register_changes(Block& block);
+
 // A warp exited: barriers that waited for it complete, after a report.
 void leave_barriers(Warp& warp);
 

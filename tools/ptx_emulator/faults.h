@@ -14,7 +14,7 @@ enum class FaultKind : uint8_t {
   kBounds,            // outside an allocation, or of memory that is not the device's
   kAlignment,         // address is no multiple of the access size
   kUninitialized,     // read of bytes that nobody wrote
-  kAsync,             // cp.async data used before its wait, or still in flight at exit
+  kAsync,             // cp.async or wgmma: used before its wait, or still in flight at exit
   kBarrier,           // a barrier that not all threads reach, or reach at different places
   kDeadlock,          // every warp that is left waits
   kWarpSync,          // a warp-wide instruction without all the lanes it names

@@ -111,6 +111,9 @@ struct Module {
   std::vector<uint64_t> variables;  // device addresses of the module's .global and .const variables
 };
 
+// "sm_90a"
+std::string target_name(const Module& module);
+
 // "file.cuh:12, inlined at file.cu:40"; empty where the place is unknown.
 std::string describe_place(const Module& module, int place);
 

@@ -102,8 +102,37 @@ bool find_pointers(const Warp& warp, Space space, const uint64_t addresses[kLane
 
 }  // namespace
 
-void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to) {
-  for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
+void Warp::order_lanes() {
+  if (ahead != 0) order.join(order_of_ahead);
+  ahead = 0;
+  lane_epoch = ++order.clock[id];
+}
+
+void Warp::join(const Order& passed_on, uint32_t lanes) {
+  if (lanes == live) {
+    order.join(passed_on);
+    return;
+  }
+  if (ahead == 0) {
+    order_of_ahead = order;
+    order_of_ahead.clock[id] = 0;  // see lane_epoch for what the warp itself did
+  }
+  order_of_ahead.join(passed_on);
+  ahead |= lanes;
+}
+
+void Warp::pass_on(uint32_t lanes, Order& to) {
+  if ((lanes & ahead) != 0) to.join(order_of_ahead);
+  if (lanes == live) {
+    to.join(order);
+    return;
+  }
+  // Of what the warp did since its lanes were last ordered, only these lanes pass on their part.
+  const uint32_t now = std::exchange(order.clock[id], lane_epoch - 1);
+  order.some[id] = Order::SomeLanes{lanes, now};
+  to.join(order);
+  order.clock[id] = now;
+  order.some[id] = Order::SomeLanes{};
 }
 
 std::string format(const char* pattern, ...) {

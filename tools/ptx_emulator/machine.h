@@ -13,6 +13,7 @@
 #include "tools/ptx_emulator/instruction.h"
 #include "tools/ptx_emulator/mbarrier.h"
 #include "tools/ptx_emulator/memory.h"
+#include "tools/ptx_emulator/order.h"
 #include "tools/ptx_emulator/products.h"
 #include "tools/ptx_emulator/shared_shadow.h"
 
@@ -98,13 +99,14 @@ struct Warp {
   uint32_t* registers = nullptr;  // slot s of lane l: registers[s * kLanes + l]
   uint32_t* predicates = nullptr;
   uint8_t* local = nullptr;
-  // See SharedShadow.
-  std::vector<uint32_t> clock;   // by warp: the epochs that happened before
-  std::vector<uint32_t> fenced;  // by warp: the epochs whose writes the async proxy sees
-  uint32_t lane_epoch = 0;       // the first one since the lanes were last ordered
+  Order order;              // what happened before what all lanes do now, and
+  uint32_t ahead = 0;       // lanes that waited at an mbarrier while others did not: for them ...
+  Order order_of_ahead;     // ... this did, too
+  uint32_t lane_epoch = 0;  // the first epoch since the lanes were last ordered
   std::vector<AsyncCopy> copies;
   std::array<uint32_t, kLanes> copy_group{};  // the group that the next commit closes
   WarpProducts products;
+  std::vector<int> register_changes;  // pcs of the setmaxnreg that it executed
   const Allocation* allocation = nullptr;  // the last one used: most accesses hit it again
 
   template <class T>
@@ -118,15 +120,20 @@ struct Warp {
   void set_predicate(uint16_t slot, uint32_t value) {
     predicates[slot] = (predicates[slot] & ~mask) | (value & mask);
   }
-  // The lanes are ordered: what each of them did happened before what all of them do now.
-  void next_epoch() { lane_epoch = ++clock[id]; }
+  uint32_t epoch() const { return order.clock[id]; }
+  void end_epoch() { ++order.clock[id]; }
+  // The lanes are ordered: what each of them did or joined happened before what all of them do now.
+  void order_lanes();
+  // These lanes know of what others passed on.
+  void join(const Order& passed_on, uint32_t lanes);
+  // What these lanes did, and what happened before, is passed on.
+  void pass_on(uint32_t lanes, Order& to);
 };
 
 struct Barrier {
-  int arrived = 0;              // warps
-  int first_pc = -1;            // of the first arrival
-  std::vector<uint32_t> clock;  // join of all arrivals, and
-  std::vector<uint32_t> fenced;
+  int arrived = 0;          // warps
+  int first_pc = -1;        // of the first arrival
+  Order order;              // of all arrivals
   uint32_t population = 0;  // bar.red: threads whose predicate holds
   uint32_t threads = 0;     // and threads that took part
 };
@@ -145,7 +152,7 @@ struct Block {
   uint64_t arrivals = 0;                   // at barriers and mbarriers
   std::vector<std::vector<IssuedProduct>> products;  // by warpgroup
   uint64_t instructions_left = 0;
-  bool stopped = false;  // by trap or by the instruction limit
+  bool stopped = false;  // by trap, by a deadlock or by the instruction limit
 
   Counters counters;
   std::vector<uint64_t> executions, lane_executions;  // by pc
@@ -169,9 +176,6 @@ template <class Describe>
 void report(Warp& warp, FaultKind kind, int lane, Describe&& describe) {
   report_at(warp, kind, warp.pc, lane, describe);
 }
-
-// Adds to one clock what another knows (see SharedShadow).
-void join(const std::vector<uint32_t>& from, std::vector<uint32_t>& to);
 
 std::string format(const char* pattern, ...) __attribute__((format(printf, 1, 2)));
 

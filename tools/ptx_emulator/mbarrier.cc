@@ -8,11 +8,12 @@
 
 #include "tools/ptx_emulator/decode.h"
 #include "tools/ptx_emulator/executor.h"
-#include "tools/ptx_emulator/machine.h"
 #include "tools/ptx_emulator/warp_memory.h"
 
 namespace ptx_emulator {
 namespace {
+
+using Long = unsigned long long;
 
 constexpr uint32_t kBytes = 8;
 constexpr uint32_t kMaxCount = (1u << 20) - 1;  // PTX ISA, "Contents of the mbarrier object"
@@ -20,29 +21,51 @@ constexpr uint32_t kMaxCount = (1u << 20) - 1;  // PTX ISA, "Contents of the mba
 // Instruction::mode of a wait: what operand 2 means.
 enum WaitMode : uint8_t { kState, kParity };
 
-bool check_barriers(const Warp& warp) { return warp.block->launch->checks_any(kCheckBarriers); }
-
 template <class Describe>
 void report_misuse(Warp& warp, int lane, Describe&& describe) {
-  if (check_barriers(warp)) report(warp, FaultKind::kBarrier, lane, describe);
+  if (!warp.block->launch->checks_any(kCheckBarriers)) return;
+  report(warp, FaultKind::kBarrier, lane, describe);
 }
 
-// The object that a lane names, if it is one; else after a report.
-Mbarrier* find(Warp& warp, uint64_t address, int lane, uint32_t* offset) {
+// Calls `visit(offset, lanes)` for each place in shared memory that lanes name; those of lanes that
+// name none were reported.
+template <class Visit>
+void for_each_place(Warp& warp, const Instruction& instruction, int operand, Visit visit) {
+  uint64_t addresses[kLanes];
+  lane_addresses(warp, instruction, instruction.operand[operand], addresses);
+  for (uint32_t rest = warp.mask; rest != 0;) {
+    const int first = __builtin_ctz(rest);
+    uint32_t lanes = 0;
+    for (int lane = first; lane < kLanes; ++lane) {
+      if (addresses[lane] == addresses[first]) lanes |= 1u << lane;
+    }
+    lanes &= rest;
+    rest &= ~lanes;
+    const std::optional<uint32_t> offset = shared_offset(
+        warp, static_cast<uint32_t>(addresses[first]), kBytes, first, /*write=*/true);
+    if (offset) visit(*offset, lanes);
+  }
+}
+
+template <class Visit>
+void for_each_lane(uint32_t lanes, Visit visit) {
+  for (; lanes != 0; lanes &= lanes - 1) visit(__builtin_ctz(lanes));
+}
+
+// The object that lanes use; null after a report.
+Mbarrier* find(Warp& warp, uint32_t offset, uint32_t lanes) {
   Block& block = *warp.block;
-  const std::optional<uint32_t> place =
-      shared_offset(warp, static_cast<uint32_t>(address), kBytes, lane, /*write=*/true);
-  if (!place) return nullptr;
-  *offset = *place;
-  const auto found = block.mbarriers.find(*place);
+  const auto found = block.mbarriers.find(offset);
   if (found == block.mbarriers.end()) {
-    report_misuse(warp, lane, [&] {
+    report_misuse(warp, __builtin_ctz(lanes), [&] {
       return format("shared+%u is no mbarrier: nobody initialised it, or it was invalidated",
-                    *place);
+                    offset);
     });
     return nullptr;
   }
-  if (block.use_shadow) block.shadow.use_mbarrier(warp, lane, *place);
+  if (block.use_shadow) {
+    for_each_lane(lanes, [&](int lane) { block.shadow.use_mbarrier(warp, lane, offset); });
+  }
   return &found->second;
 }
 
@@ -58,52 +81,46 @@ bool is_count(Warp& warp, int lane, uint32_t count) {
 // Operands: address, count.
 void initialize(Warp& warp, const Instruction& instruction) {
   Block& block = *warp.block;
-  uint64_t addresses[kLanes];
-  lane_addresses(warp, instruction, instruction.operand[0], addresses);
-  for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
-    const int lane = __builtin_ctz(rest);
-    const std::optional<uint32_t> offset = shared_offset(
-        warp, static_cast<uint32_t>(addresses[lane]), kBytes, lane, /*write=*/true);
-    if (!offset) continue;
-    const uint32_t count = warp.lanes<const uint32_t>(instruction.operand[1])[lane];
-    if (!is_count(warp, lane, count)) continue;
-    if (block.mbarriers.count(*offset) != 0) {
+  const uint32_t* const counts = warp.lanes<const uint32_t>(instruction.operand[1]);
+  const auto one = [&](uint32_t offset, int lane) {
+    if (!is_count(warp, lane, counts[lane])) return;
+    const auto [place, inserted] = block.mbarriers.try_emplace(offset);
+    if (!inserted) {
       report_misuse(warp, lane, [&] {
         return format("shared+%u is a live mbarrier already: mbarrier.inval has to end it first",
-                      *offset);
+                      offset);
       });
-      if (block.use_shadow) block.shadow.end_mbarrier(warp, lane, *offset);
+      if (block.use_shadow) block.shadow.end_mbarrier(warp, lane, offset);
     }
-    if (block.use_shadow) block.shadow.begin_mbarrier(warp, lane, *offset);
-    Mbarrier& made = block.mbarriers[*offset];
-    made = Mbarrier{};
-    made.expected = made.pending = count;
-    for (auto* const clock :
-         {&made.clock, &made.fenced, &made.complete_clock, &made.complete_fenced}) {
-      clock->assign(block.warps.size(), 0);
-    }
-  }
+    if (block.use_shadow) block.shadow.begin_mbarrier(warp, lane, offset);
+    Mbarrier& mbarrier = place->second;
+    mbarrier.expected = mbarrier.pending = counts[lane];
+    mbarrier.phase = 0;
+    mbarrier.arrived.reset(block.warps.size());
+    mbarrier.complete.reset(block.warps.size());
+  };
+  for_each_place(warp, instruction, 0, [&](uint32_t offset, uint32_t lanes) {
+    for_each_lane(lanes, [&](int lane) { one(offset, lane); });
+  });
 }
 
 // Operands: address.
 void invalidate(Warp& warp, const Instruction& instruction) {
   Block& block = *warp.block;
-  uint64_t addresses[kLanes];
-  lane_addresses(warp, instruction, instruction.operand[0], addresses);
-  for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
-    const int lane = __builtin_ctz(rest);
-    uint32_t offset = 0;
-    if (find(warp, addresses[lane], lane, &offset) == nullptr) continue;
+  const auto one = [&](uint32_t offset, int lane) {
+    if (find(warp, offset, 1u << lane) == nullptr) return;
     if (block.use_shadow) block.shadow.end_mbarrier(warp, lane, offset);
     block.mbarriers.erase(offset);
-  }
+  };
+  for_each_place(warp, instruction, 0, [&](uint32_t offset, uint32_t lanes) {
+    for_each_lane(lanes, [&](int lane) { one(offset, lane); });
+  });
 }
 
 void complete_phase(Block& block, uint32_t offset, Mbarrier& mbarrier) {
   mbarrier.pending = mbarrier.expected;
   ++mbarrier.phase;
-  mbarrier.complete_clock = mbarrier.clock;
-  mbarrier.complete_fenced = mbarrier.fenced;
+  mbarrier.complete = mbarrier.arrived;
   for (Warp& warp : block.warps) {
     if (warp.state == WarpState::kPolling && warp.mbarrier == offset) {
       warp.state = WarpState::kReady;
@@ -113,74 +130,72 @@ void complete_phase(Block& block, uint32_t offset, Mbarrier& mbarrier) {
 
 // Operands: state (or a sink), address, count. A state is the number of its phase.
 void arrive(Warp& warp, const Instruction& instruction) {
-  Block& block = *warp.block;
-  uint64_t addresses[kLanes];
-  lane_addresses(warp, instruction, instruction.operand[1], addresses);
-  for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
-    const int lane = __builtin_ctz(rest);
-    uint32_t offset = 0;
-    Mbarrier* const mbarrier = find(warp, addresses[lane], lane, &offset);
-    if (mbarrier == nullptr) continue;
-    uint32_t count = warp.lanes<const uint32_t>(instruction.operand[2])[lane];
-    if (!is_count(warp, lane, count)) continue;
-    if (count > mbarrier->pending) {
+  uint64_t* const states = warp.lanes<uint64_t>(instruction.operand[0]);
+  const uint32_t* const counts = warp.lanes<const uint32_t>(instruction.operand[2]);
+  const auto one = [&](Mbarrier& mbarrier, uint32_t offset, int lane) {
+    uint32_t count = counts[lane];
+    if (!is_count(warp, lane, count)) return;
+    if (count > mbarrier.pending) {
       report_misuse(warp, lane, [&] {
-        return format(
-            "%u arrivals at the mbarrier at shared+%u, whose phase %llu needs no more than %u of "
-            "%u",
-            count, offset, static_cast<unsigned long long>(mbarrier->phase), mbarrier->pending,
-            mbarrier->expected);
+        return format("%u arrivals are too many for %s", count,
+                      describe_mbarrier(*warp.block, offset).c_str());
       });
-      count = mbarrier->pending;
+      count = mbarrier.pending;
     }
-    warp.lanes<uint64_t>(instruction.operand[0])[lane] = mbarrier->phase;
-    join(warp.clock, mbarrier->clock);
-    join(warp.fenced, mbarrier->fenced);
-    ++block.arrivals;
-    mbarrier->pending -= count;
-    if (mbarrier->pending == 0) complete_phase(block, offset, *mbarrier);
-  }
-  ++warp.clock[warp.id];  // what the lanes do from now on was not passed on
-}
-
-// A parity names the current phase or the one before it, which is complete.
-bool is_complete(const Mbarrier& mbarrier, uint64_t phase_or_parity, WaitMode mode) {
-  if (mode == kParity) return (mbarrier.phase & 1) != (phase_or_parity & 1);
-  return phase_or_parity < mbarrier.phase;
+    states[lane] = mbarrier.phase;
+    ++warp.block->arrivals;
+    mbarrier.pending -= count;
+    if (mbarrier.pending == 0) complete_phase(*warp.block, offset, mbarrier);
+  };
+  for_each_place(warp, instruction, 1, [&](uint32_t offset, uint32_t lanes) {
+    Mbarrier* const mbarrier = find(warp, offset, lanes);
+    if (mbarrier == nullptr) return;
+    warp.pass_on(lanes, mbarrier->arrived);
+    for_each_lane(lanes, [&](int lane) { one(*mbarrier, offset, lane); });
+  });
+  warp.end_epoch();
 }
 
 // Operands: predicate, address, state or parity.
 void wait(Warp& warp, const Instruction& instruction) {
-  const WaitMode mode = static_cast<WaitMode>(instruction.mode);
-  uint64_t addresses[kLanes];
-  lane_addresses(warp, instruction, instruction.operand[1], addresses);
-  uint32_t complete = 0;
-  const Mbarrier* joined = nullptr;
-  for (uint32_t rest = warp.mask; rest != 0; rest &= rest - 1) {
-    const int lane = __builtin_ctz(rest);
-    const uint16_t slot = instruction.operand[2];
-    const uint64_t wanted = mode == kParity ? warp.lanes<const uint32_t>(slot)[lane]
-                                            : warp.lanes<const uint64_t>(slot)[lane];
-    if (mode == kParity && wanted > 1) {
+  const bool parity = instruction.mode == kParity;
+  const uint16_t slot = instruction.operand[2];
+  const auto is_complete = [&](const Mbarrier& mbarrier, uint32_t offset, int lane) {
+    if (parity) {
+      // It names the current phase, or the one before.
+      const uint32_t wanted = warp.lanes<const uint32_t>(slot)[lane];
+      if (wanted > 1) {
+        report_misuse(warp, lane,
+                      [&] { return format("a wait for parity %u: it is 0 or 1", wanted); });
+      }
+      return (mbarrier.phase & 1) != (wanted & 1);
+    }
+    const uint64_t wanted = warp.lanes<const uint64_t>(slot)[lane];
+    if (wanted > mbarrier.phase || mbarrier.phase - wanted > 1) {
       report_misuse(warp, lane, [&] {
-        return format("a wait for parity %u: it is 0 or 1", static_cast<uint32_t>(wanted));
+        return format("a wait for phase %llu of %s: only for this one, or the one before",
+                      static_cast<Long>(wanted), describe_mbarrier(*warp.block, offset).c_str());
       });
     }
-    uint32_t offset = 0;
-    const Mbarrier* const mbarrier = find(warp, addresses[lane], lane, &offset);
-    if (mbarrier != nullptr && !is_complete(*mbarrier, wanted, mode)) {
-      warp.state = WarpState::kPolling;
-      warp.mbarrier = offset;
-      warp.barrier_pc = warp.pc;
-      continue;
-    }
-    complete |= 1u << lane;  // also after a report, so that the warp goes on
-    if (mbarrier == nullptr || mbarrier == joined) continue;
-    join(mbarrier->complete_clock, warp.clock);
-    join(mbarrier->complete_fenced, warp.fenced);
-    joined = mbarrier;
-  }
-  warp.set_predicate(instruction.operand[0], complete);
+    return wanted < mbarrier.phase;
+  };
+  uint32_t waiting = 0;
+  for_each_place(warp, instruction, 1, [&](uint32_t offset, uint32_t lanes) {
+    const Mbarrier* const mbarrier = find(warp, offset, lanes);
+    if (mbarrier == nullptr) return;  // reported: the warp goes on
+    uint32_t complete = 0;
+    for_each_lane(lanes, [&](int lane) {
+      complete |= static_cast<uint32_t>(is_complete(*mbarrier, offset, lane)) << lane;
+    });
+    if (complete != 0) warp.join(mbarrier->complete, complete);
+    if (complete == lanes) return;
+    waiting |= lanes & ~complete;
+    warp.mbarrier = offset;
+  });
+  warp.set_predicate(instruction.operand[0], ~waiting);
+  if (waiting == 0) return;
+  warp.state = WarpState::kPolling;
+  warp.barrier_pc = warp.pc;
 }
 
 }  // namespace
@@ -190,30 +205,30 @@ std::string describe_mbarrier(const Block& block, uint32_t offset) {
   if (found == block.mbarriers.end()) return format("the former mbarrier at shared+%u", offset);
   const Mbarrier& mbarrier = found->second;
   return format("the mbarrier at shared+%u, whose phase %llu needs %u of %u arrivals", offset,
-                static_cast<unsigned long long>(mbarrier.phase), mbarrier.pending,
-                mbarrier.expected);
+                static_cast<Long>(mbarrier.phase), mbarrier.pending, mbarrier.expected);
 }
 
 // mbarrier.init [a], count · .inval [a] · .arrive d, [a][, count] ·
-// .{test_wait,try_wait} p, [a], state · .{test_wait,try_wait}.parity p, [a], parity
+// .test_wait[.parity] p, [a], state or parity · .try_wait[.parity] p, [a], ...[, time limit]
 void decode_mbarrier(Decoder& decoder) {
   const Statement& statement = decoder.statement();
   Instruction& instruction = decoder.instruction();
-  instruction.space = Space::kShared;
   const std::string_view operation = statement.parts.size() > 1 ? statement.parts[1] : "";
   const bool waits = operation == "test_wait" || operation == "try_wait";
-  bool shared = false;
+  const bool arrives = operation == "arrive";
   for (size_t i = 2; i + 1 < statement.parts.size(); ++i) {
     const std::string_view part = statement.parts[i];
     if (part == "shared" || part == "shared::cta") {
-      shared = true;
+      instruction.space = Space::kShared;
     } else if (part == "parity" && waits) {
       instruction.mode = kParity;
-    } else if (part != "cta" && part != (waits ? "acquire" : "release")) {
+    } else if (!(waits && part == "acquire") && !(arrives && part == "release") &&
+               !((waits || arrives) && part == "cta")) {
       decoder.unsupported();
     }
   }
-  if (!shared || statement.type() != "b64") decoder.unsupported();
+  if (instruction.space != Space::kShared || statement.type() != "b64") decoder.unsupported();
+  const size_t operands = statement.operands.size();
   if (operation == "init") {
     decoder.require_operands(2);
     instruction.handler = initialize;
@@ -223,24 +238,26 @@ void decode_mbarrier(Decoder& decoder) {
     decoder.require_operands(1);
     instruction.handler = invalidate;
     decoder.use_address(decoder.operand(0), Space::kShared);
-  } else if (operation == "arrive") {
+  } else if (arrives) {
     decoder.require_operands(2, 3);
     instruction.handler = arrive;
     decoder.define(decoder.operand(0), Width::k64);
     decoder.use_address(decoder.operand(1), Space::kShared);
-    if (statement.operands.size() == 3) {
+    if (operands == 3) {
       decoder.require_sm(90);  // PTX ISA, mbarrier.arrive: Target ISA Notes
       decoder.use(decoder.operand(2), Width::k32);
     } else {
       decoder.use_constant(1, Width::k32);
     }
   } else if (waits) {
-    if (operation == "try_wait") decoder.require_sm(90);  // PTX ISA, mbarrier.try_wait
-    decoder.require_operands(3);
+    const bool tries = operation == "try_wait";
+    if (tries) decoder.require_sm(90);  // PTX ISA, mbarrier.try_wait: Target ISA Notes
+    decoder.require_operands(3, tries ? 4 : 3);
     instruction.handler = wait;
     decoder.define(decoder.operand(0), Width::kPredicate);
     decoder.use_address(decoder.operand(1), Space::kShared);
     decoder.use(decoder.operand(2), instruction.mode == kParity ? Width::k32 : Width::k64);
+    if (operands == 4) decoder.use(decoder.operand(3), Width::k32);
   } else {
     decoder.unsupported();
   }

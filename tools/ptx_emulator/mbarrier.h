@@ -4,7 +4,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+
+#include "tools/ptx_emulator/order.h"
 
 namespace ptx_emulator {
 
@@ -12,12 +13,8 @@ struct Mbarrier {
   uint32_t expected = 0;  // arrivals of each phase
   uint32_t pending = 0;   // arrivals that the current phase still needs
   uint64_t phase = 0;     // the current one: those before it are complete
-  // What arrivals pass on to those who wait (see SharedShadow): all of them so far, ...
-  std::vector<uint32_t> clock;
-  std::vector<uint32_t> fenced;
-  // ... and those of complete phases.
-  std::vector<uint32_t> complete_clock;
-  std::vector<uint32_t> complete_fenced;
+  Order arrived;          // what all arrivals so far passed on, and
+  Order complete;         // what those of complete phases did
 };
 
 }  // namespace ptx_emulator

@@ -21,11 +21,12 @@ constexpr uint32_t kMaxEpoch = (1u << 22) - 1;
 uint32_t clamp_epoch(uint32_t epoch) { return std::min(epoch, kMaxEpoch); }
 
 uint32_t writer_stamp(const Warp& warp, int lane) {
-  return clamp_epoch(warp.clock[warp.id]) << 10 | static_cast<uint32_t>(warp.id) << 5 |
+  return clamp_epoch(warp.epoch()) << 10 | static_cast<uint32_t>(warp.id) << 5 |
          static_cast<uint32_t>(lane);
 }
 uint32_t stamp_epoch(uint32_t stamp) { return stamp >> 10; }
 int stamp_warp(uint32_t stamp) { return static_cast<int>(stamp >> 5 & 31); }
+uint32_t without_lane(uint32_t stamp) { return stamp >> 5; }
 int stamp_lane(uint32_t stamp) { return static_cast<int>(stamp & 31); }
 
 // A reader's record: epoch, the bytes that its lanes read, one lane, and whether there were more.
@@ -41,20 +42,43 @@ uint32_t bytes_of_word(uint32_t word, uint32_t offset, uint32_t bytes) {
   return ((1u << end) - 1) & ~((1u << begin) - 1);
 }
 
+// Whether what a lane of another warp did (and more of its lanes, with `several`) happened before
+// what this lane does now.
+bool happened_before(const Warp& warp, int lane, int other, uint32_t epoch, int its_lane,
+                     bool several = false) {
+  if (warp.order.has(other, epoch, its_lane, several)) return true;
+  const bool is_ahead = (warp.ahead >> lane & 1) != 0;
+  return is_ahead && warp.order_of_ahead.has(other, epoch, its_lane, several);
+}
+
 // Whether a write happened before what this lane does now.
 bool is_ordered(const Warp& warp, int lane, uint32_t stamp) {
   if (stamp == 0) return true;
   const int writer = stamp_warp(stamp);
-  if (writer != warp.id) return stamp_epoch(stamp) <= warp.clock[writer];
+  if (writer != warp.id) return happened_before(warp, lane, writer, stamp_epoch(stamp), stamp_lane(stamp));
   return stamp_epoch(stamp) < clamp_epoch(warp.lane_epoch) || stamp_lane(stamp) == lane;
+}
+
+// What may be missing where an mbarrier did not order what a lane of another warp did.
+std::string hint(const Warp& warp, int other, uint32_t epoch, int its_lane, bool several = false) {
+  const bool some_wait = warp.ahead != 0;
+  if (some_wait && warp.order_of_ahead.has(other, epoch, its_lane, several)) {
+    return format(" (lanes %08x of this warp alone waited at an mbarrier: __syncwarp after it?)",
+                  warp.ahead);
+  }
+  const Order::SomeLanes& some = (some_wait ? warp.order_of_ahead : warp.order).some[other];
+  if (epoch > some.epoch) return "";
+  return format(" (its lanes %08x alone arrived at an mbarrier: __syncwarp before it?)",
+                some.lanes);
 }
 
 void report_writer(Warp& warp, int lane, uint32_t offset, uint32_t stamp, bool write) {
   report(warp, FaultKind::kRace, lane, [&] {
     const char* const pair = write ? "write after write" : "read after write";
     if (stamp_warp(stamp) != warp.id) {
-      return format("%s: shared+%u was written by warp %d lane %d with no barrier since", pair,
-                    offset, stamp_warp(stamp), stamp_lane(stamp));
+      return format("%s: shared+%u was written by warp %d lane %d with no barrier since%s", pair,
+                    offset, stamp_warp(stamp), stamp_lane(stamp),
+                    hint(warp, stamp_warp(stamp), stamp_epoch(stamp), stamp_lane(stamp)).c_str());
     }
     return format("%s within the warp: shared+%u was written by lane %d with no __syncwarp since",
                   pair, offset, stamp_lane(stamp));
@@ -75,6 +99,7 @@ void SharedShadow::reset(uint32_t bytes, int warps) {
 
 void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes, bool write) {
   const bool races = warp.block->launch->checks_any(kCheckRaces);
+  if (write && !products_.empty()) check_products(warp, lane, offset, bytes);
   for (uint32_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
     const uint32_t byte_mask = bytes_of_word(word, offset, bytes);
     const Word& state = words_[word];
@@ -87,7 +112,6 @@ void SharedShadow::access(Warp& warp, int lane, uint32_t offset, uint32_t bytes,
       check_writers(warp, lane, word, byte_mask, write);
       if (write) check_readers(warp, lane, word, byte_mask);
     }
-    if (write && !products_.empty()) check_products(warp, lane, word);
     if (write) {
       record_write(warp, lane, word, byte_mask);
     } else {
@@ -174,35 +198,37 @@ void SharedShadow::set_mbarrier(uint32_t offset, uint8_t mbarrier) {
 
 void SharedShadow::read_product(Warp& warp, const uint32_t* offsets, int count) {
   if (products_.empty()) products_.resize((words_.size() / kWordsOfChunk + 1) * warps_);
-  uint32_t known = 0;  // a writer for whom everything is in order: most words have the same one
+  // A warp and an epoch of it for which everything is in order: most words have the same ones.
+  uint32_t known = 0;
   for (int i = 0; i < count; ++i) {
     const uint32_t first = offsets[i] / kWordBytes;
     for (uint32_t word = first; word < first + kWordsOfChunk; ++word) {
       const Word& state = words_[word];
-      if (state.is_plain() && state.writer == known) continue;
-      if (check_product_word(warp, word)) known = state.writer;
+      if (state.is_plain() && without_lane(state.writer) == known) continue;
+      if (check_product_word(warp, word)) known = without_lane(state.writer);
     }
     products_[offsets[i] / kChunkBytes * warps_ + warp.id] = warp.products.group;
   }
 }
 
-// What the lanes of the warp wrote happened before, since a product needs all of them. False where
-// the word is not plain, or after a report.
+// What the lanes of the warp wrote happened before, since a product needs all of them. False after a
+// report, and where the same may not hold of all that the same warp wrote in this epoch.
 bool SharedShadow::check_product_word(Warp& warp, uint32_t word) {
   const Launch& launch = *warp.block->launch;
   check_content(warp, 0, word, kWholeWord, /*write=*/false);
   const Word& state = words_[word];
+  bool of_all_lanes = true;
   for (uint32_t byte = 0; byte < (state.split ? kWordBytes : 1); ++byte) {
     const uint32_t stamp = state.split ? byte_writers_[word * kWordBytes + byte] : state.writer;
     if (stamp == 0) continue;
     const int writer = stamp_warp(stamp);
-    if (writer != warp.id && stamp_epoch(stamp) > warp.clock[writer]) {
+    if (writer != warp.id && !warp.order.has(writer, stamp_epoch(stamp), stamp_lane(stamp))) {
       if (launch.checks_any(kCheckRaces)) {
         report_writer(warp, 0, word * kWordBytes, stamp, /*write=*/false);
       }
       return false;
     }
-    if (stamp_epoch(stamp) > warp.fenced[writer]) {
+    if (stamp_epoch(stamp) > warp.order.fenced[writer]) {
       if (!launch.checks_any(kCheckAsync)) return false;
       report(warp, FaultKind::kAsync, 0, [&] {
         return format(
@@ -211,46 +237,48 @@ bool SharedShadow::check_product_word(Warp& warp, uint32_t word) {
       });
       return false;
     }
+    of_all_lanes &= writer == warp.id || stamp_epoch(stamp) <= warp.order.clock[writer];
   }
-  return state.split == 0;
+  return state.split == 0 && of_all_lanes;
 }
 
 // A write while a product reads, or that no barrier orders behind the wait for it.
-void SharedShadow::check_products(Warp& warp, int lane, uint32_t word) {
+void SharedShadow::check_products(Warp& warp, int lane, uint32_t offset, uint32_t bytes) {
   const Launch& launch = *warp.block->launch;
-  const uint32_t* const groups = &products_[static_cast<size_t>(word) / kWordsOfChunk * warps_];
-  for (int reader = 0; reader < warps_; ++reader) {
-    const uint32_t group = groups[reader];
-    if (group == 0) continue;
-    const WarpProducts& products = warp.block->warps[reader].products;
-    if (products.in_flight(group)) {
-      if (!launch.checks_any(kCheckAsync)) continue;
-      report(warp, FaultKind::kAsync, lane, [&] {
-        return format(
-            "write of shared+%u while a wgmma of warp %d that reads it is in flight: wait for its "
-            "group, and pass a barrier",
-            word * kWordBytes, reader);
-      });
-    } else if (reader != warp.id && products.wait_epochs[group] > warp.clock[reader]) {
-      if (!launch.checks_any(kCheckRaces)) continue;
-      report(warp, FaultKind::kRace, lane, [&] {
-        return format(
-            "write after read: shared+%u was read by a wgmma of warp %d with no barrier since its "
-            "wait",
-            word * kWordBytes, reader);
-      });
+  const uint32_t last = (offset + bytes - 1) / kChunkBytes;
+  for (uint32_t chunk = offset / kChunkBytes; chunk <= last; ++chunk) {
+    const uint32_t* const groups = &products_[static_cast<size_t>(chunk) * warps_];
+    for (int reader = 0; reader < warps_; ++reader) {
+      const uint32_t group = groups[reader];
+      if (group == 0) continue;
+      const WarpProducts& products = warp.block->warps[reader].products;
+      if (products.in_flight(group)) {
+        if (!launch.checks_any(kCheckAsync)) continue;
+        report(warp, FaultKind::kAsync, lane, [&] {
+          return format(
+              "write of shared+%u while a wgmma of warp %d that reads it is in flight: wait for "
+              "its group, and pass a barrier",
+              offset, reader);
+        });
+      } else if (reader != warp.id && !warp.order.has_any(reader, products.wait_epochs[group])) {
+        if (!launch.checks_any(kCheckRaces)) continue;
+        report(warp, FaultKind::kRace, lane, [&] {
+          return format(
+              "write after read: shared+%u was read by a wgmma of warp %d with no barrier since "
+              "its wait",
+              offset, reader);
+        });
+      }
     }
   }
 }
 
 void SharedShadow::fence_proxy(Warp& warp) {
-  for (int other = 0; other < warps_; ++other) {
-    if (other == warp.id) continue;
-    warp.fenced[other] = std::max(warp.fenced[other], warp.clock[other]);
-  }
+  warp.order.fence_others(warp.id);
+  if ((warp.mask & warp.ahead) != 0) warp.order_of_ahead.fence_others(warp.id);
   unfenced_[warp.id] &= ~warp.mask;
   if (unfenced_[warp.id] != 0) return;  // what other lanes wrote is not seen yet
-  warp.fenced[warp.id] = warp.clock[warp.id]++;
+  warp.order.fenced[warp.id] = warp.order.clock[warp.id]++;
 }
 
 void SharedShadow::check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask,
@@ -273,23 +301,24 @@ void SharedShadow::check_readers(Warp& warp, int lane, uint32_t word, uint32_t b
     const uint32_t record = records[reader];
     if ((record_bytes(record) & byte_mask) == 0) continue;
     const uint32_t epoch = stamp_epoch(record);
+    const bool several = (record & 1) != 0;
+    const auto readers_lanes = [&] {
+      return several ? "several lanes" : format("lane %d", record_lane(record));
+    };
     if (reader != warp.id) {
-      if (epoch <= warp.clock[reader]) continue;
+      if (happened_before(warp, lane, reader, epoch, record_lane(record), several)) continue;
       report(warp, FaultKind::kRace, lane, [&] {
-        return format(
-            "write after read: shared+%u was read by warp %d lane %d with no barrier since",
-            word * kWordBytes, reader, record_lane(record));
+        return format("write after read: shared+%u was read by warp %d %s with no barrier since%s",
+                      word * kWordBytes, reader, readers_lanes().c_str(),
+                      hint(warp, reader, epoch, record_lane(record), several).c_str());
       });
     } else if (epoch >= clamp_epoch(warp.lane_epoch)) {
       // The record of several lanes does not tell who read which byte: narrow writes pass.
-      const bool several = (record & 1) != 0;
       if (several ? byte_mask != kWholeWord : record_lane(record) == lane) continue;
       report(warp, FaultKind::kRace, lane, [&] {
         return format(
-            "write after read within the warp: shared+%u was read by %s with no __syncwarp "
-            "since",
-            word * kWordBytes,
-            several ? "several lanes" : format("lane %d", record_lane(record)).c_str());
+            "write after read within the warp: shared+%u was read by %s with no __syncwarp since",
+            word * kWordBytes, readers_lanes().c_str());
       });
     }
   }
@@ -318,7 +347,7 @@ void SharedShadow::record_write(const Warp& warp, int lane, uint32_t word, uint3
 
 void SharedShadow::record_read(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask) {
   uint32_t& record = readers_[static_cast<size_t>(word) * warps_ + warp.id];
-  const uint32_t epoch = clamp_epoch(warp.clock[warp.id]);
+  const uint32_t epoch = clamp_epoch(warp.epoch());
   if (record != 0 && stamp_epoch(record) >= clamp_epoch(warp.lane_epoch)) {
     const bool several = (record & 1) != 0 || record_lane(record) != lane;
     record = reader_record(epoch, record_bytes(record) | byte_mask, record_lane(record), several);

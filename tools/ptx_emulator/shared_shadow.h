@@ -1,13 +1,11 @@
 // Shadow of one block's shared memory: what is initialised, who wrote and read last, what is still
 // being copied.
 //
-// Orders are known from vector clocks. Each warp counts its own epochs (a barrier or __syncwarp
-// ends one) and knows which epochs of the other warps happened before its own now (joined at
-// barriers). An earlier access by warp w at epoch e is ordered before mine where e <= my clock[w].
+// Each access is stamped with its warp, lane and epoch, and ordered as Order tells.
 //
 // wgmma reads through another proxy: a write that happened before is seen where a fence.proxy.async
 // stands between, in the writer or in anyone whom a barrier let go on after it (PTX ISA, "Causality
-// order"). Such fences end epochs too, and fenced[w] is told at barriers as clock[w] is.
+// order"). Such fences end epochs too.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +58,7 @@ class SharedShadow {
   void check_content(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
   void check_writers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask, bool write);
   void check_readers(Warp& warp, int lane, uint32_t word, uint32_t byte_mask);
-  void check_products(Warp& warp, int lane, uint32_t word);
+  void check_products(Warp& warp, int lane, uint32_t offset, uint32_t bytes);
   void set_mbarrier(uint32_t offset, uint8_t mbarrier);
   bool check_product_word(Warp& warp, uint32_t word);
   void record_write(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask);

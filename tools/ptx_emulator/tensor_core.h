@@ -27,12 +27,14 @@ using Floats = float __attribute__((ext_vector_type(kVectorRows)));
 using Doubles = double __attribute__((ext_vector_type(kVectorRows)));
 using Ints = int32_t __attribute__((ext_vector_type(kVectorRows)));
 using WideInts = int64_t __attribute__((ext_vector_type(kVectorRows)));
+using Shorts = int16_t __attribute__((ext_vector_type(kVectorRows)));
+using AllShorts = int16_t __attribute__((ext_vector_type(kMmaRows)));
 
 // A, whose rows lie in vectors, in any order that it shares with C, and what all sums of its rows
 // need to know of it.
 struct MmaRows {
   alignas(64) float values[kMmaMaxDepth][kMmaRows];
-  alignas(64) int32_t exponents[kMmaMaxDepth][kMmaRows];
+  alignas(64) int16_t exponents[kMmaMaxDepth][kMmaRows];
   bool is_finite;
   bool is_zero[kMmaRows / kVectorRows];  // of eight rows
 };
@@ -69,19 +71,25 @@ inline constexpr int kLeastOfFloat = -126;
 // The column of B that is multiplied, with the exponents of its factors.
 struct MmaColumn {
   const float* values;
-  alignas(64) int32_t exponents[kMmaMaxDepth];
+  alignas(64) int16_t exponents[kMmaMaxDepth];
 };
 
-// The largest exponent of the terms of eight rows of a column.
+// The largest exponents of the products of a column, by row.
 template <int kDepth>
-inline Ints largest_exponent(const MmaRows& a, const MmaColumn& b, int row, Floats addend) {
-  Ints largest = exponents_in_format(addend, kLeastOfFloat);
+inline void find_largest_exponents(const MmaRows& a, const MmaColumn& b, int16_t* by_row) {
+  AllShorts largest = load_vector<AllShorts>(a.exponents[0]) + b.exponents[0];
 #pragma clang loop unroll(full)
-  for (int k = 0; k < kDepth; ++k) {
-    const Ints product = load_vector<Ints>(&a.exponents[k][row]) + b.exponents[k];
+  for (int k = 1; k < kDepth; ++k) {
+    const AllShorts product = load_vector<AllShorts>(a.exponents[k]) + b.exponents[k];
     largest = __builtin_elementwise_max(largest, product);
   }
-  return largest;
+  std::memcpy(by_row, &largest, sizeof(largest));
+}
+
+// The largest exponents of eight products and their addends.
+inline Ints with_addend(const int16_t* exponents, Floats addend) {
+  const Ints of_products = __builtin_convertvector(load_vector<Shorts>(exponents), Ints);
+  return __builtin_elementwise_max(of_products, exponents_in_format(addend, kLeastOfFloat));
 }
 
 inline Doubles power_of_two(Ints exponents) {
@@ -90,9 +98,10 @@ inline Doubles power_of_two(Ints exponents) {
 
 // Eight rows of a column, of any values: infinities and NaN go their way through the doubles.
 template <int kDepth>
-inline void add_any_products(const MmaRows& a, const MmaColumn& b, int row, float* c) {
+inline void add_any_products(const MmaRows& a, const MmaColumn& b, const int16_t* exponents,
+                             int row, float* c) {
   const Floats addend = load_vector<Floats>(c);
-  Ints largest = largest_exponent<kDepth>(a, b, row, addend);
+  Ints largest = with_addend(exponents, addend);
   // Where all terms are zeros any grid will do.
   largest = __builtin_elementwise_max(largest, static_cast<Ints>(2 * kLeastOfFloat));
   const Doubles grid = power_of_two(kGridBits - largest);
@@ -123,9 +132,10 @@ inline Floats to_float_zero(Ints values) {
 
 // False where the sum does not fit 32 bits; nothing is written then.
 template <int kDepth>
-inline bool add_finite_products(const MmaRows& a, const MmaColumn& b, int row, float* c) {
+inline bool add_finite_products(const MmaRows& a, const MmaColumn& b, const int16_t* exponents,
+                                int row, float* c) {
   const Floats addend = load_vector<Floats>(c);
-  Ints largest = largest_exponent<kDepth>(a, b, row, addend);
+  Ints largest = with_addend(exponents, addend);
   largest = __builtin_elementwise_max(largest, static_cast<Ints>(kLeastOfFast));
   const Floats grid = float_power_of_two(kGridBits - largest);
   const auto term = [&](int k) {
@@ -170,7 +180,8 @@ inline void describe_rows(MmaRows& a) {
     Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; ++k) {
       const Ints exponents = exponents_in_format(load_vector<Floats>(&a.values[k][row]), kLeast);
-      std::memcpy(&a.exponents[k][row], &exponents, sizeof(exponents));
+      const Shorts narrow = __builtin_convertvector(exponents, Shorts);
+      std::memcpy(&a.exponents[k][row], &narrow, sizeof(narrow));
       largest = __builtin_elementwise_max(largest, exponents);
     }
     a.is_finite &= !any(largest > kLargestOfHalf);
@@ -197,16 +208,19 @@ inline void add_products(const MmaRows& a, MmaColumns& columns) {
     Ints largest = static_cast<Ints>(kExponentOfZero);
     for (int k = 0; k < kDepth; k += kVectorRows) {
       const Ints exponents = exponents_in_format(load_vector<Floats>(&b.values[k]), kLeast);
-      std::memcpy(&b.exponents[k], &exponents, sizeof(exponents));
+      const Shorts narrow = __builtin_convertvector(exponents, Shorts);
+      std::memcpy(&b.exponents[k], &narrow, sizeof(narrow));
       largest = __builtin_elementwise_max(largest, exponents);
     }
     const bool fast =
         kIsHalf && a.is_finite && !any(largest > kLargestOfHalf) && are_fast_addends(c);
+    alignas(64) int16_t exponents[kMmaRows];
+    find_largest_exponents<kDepth>(a, b, exponents);
     for (int row = 0; row < kMmaRows; row += kVectorRows) {
       // Rows behind the end of a matrix are often zeros, and add nothing.
       if (fast && a.is_zero[row / kVectorRows]) continue;
-      if (fast && add_finite_products<kDepth>(a, b, row, c + row)) continue;
-      add_any_products<kDepth>(a, b, row, c + row);
+      if (fast && add_finite_products<kDepth>(a, b, exponents + row, row, c + row)) continue;
+      add_any_products<kDepth>(a, b, exponents + row, row, c + row);
     }
   }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tools.ptx_emulator.conformance import (
     arithmetic_cases,
     matrix_cases,
+    mbarrier_cases,
     memory_cases,
     warp_cases,
     wgmma_cases,
@@ -31,6 +32,12 @@ CASES = [
     *warp_cases.votes(),
     *warp_cases.barriers(),
     *warp_cases.grid_control(),
+    *mbarrier_cases.phases(),
+    *mbarrier_cases.states(),
+    *mbarrier_cases.counts(),
+    *mbarrier_cases.invalidation(),
+    *mbarrier_cases.exchanges(),
+    *mbarrier_cases.register_limits(),
 ]
 
 # Opcode -> why it has no case of its own.

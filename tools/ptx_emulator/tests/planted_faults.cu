@@ -171,3 +171,72 @@ extern "C" __global__ void read_tile_swizzled(unsigned* y) { read_tile<true>(y);
 extern "C" __global__ void read_strided(const float* x, float* y, int stride) {
   y[threadIdx.x] = x[threadIdx.x * stride];
 }
+
+#if KERNEL_SM == 90
+
+enum : int {
+  kMissingRegisterFence = 1,
+  kMissingProxyFence,
+  kMissingProductWait,
+  kWeakProductWait,
+  kMissingSyncAfterProducts,
+  kFactorOverwritten,
+};
+
+// d += a b for 64 x 16 elements and 16 columns of a; rows of b have 128 bytes, swizzled.
+__device__ __forceinline__ void multiply(float (&d)[8], const uint4& a, const void* b) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(b));
+  const unsigned long long strides = 1ull << 16 | 64ull << 32 | 1ull << 62;
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+      "{%8, %9, %10, %11}, %12, 1, 1, 1, 0;"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
+        "+f"(d[7])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(strides | address >> 4));
+}
+template <int kGroups>
+__device__ __forceinline__ void wait_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kGroups) : "memory");
+}
+
+// Two-stage pipeline over tiles of 16 x 64 elements: while a tile is multiplied, the next one is
+// written.
+template <int kFault>
+__device__ __forceinline__ void products(const uint4* x, const uint4* factors, float* y,
+                                         int tiles) {
+  __shared__ __align__(1024) uint4 stage[2][128];
+  const int i = threadIdx.x;
+  float d[8] = {};
+  uint4 a = factors[i];
+  for (int tile = 0; tile < tiles; ++tile) {
+    stage[tile & 1][i] = x[tile * 128 + i];  // FAULT weak_product_wait missing_sync_after_products
+    if (kFault != kMissingProxyFence) asm volatile("fence.proxy.async;" ::: "memory");
+    __syncthreads();
+    if (kFault != kMissingRegisterFence) asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+    for (int k = 0; k < 64; k += 16) {
+      multiply(d, a, &stage[tile & 1][k / 8]);  // FAULT missing_register_fence missing_proxy_fence
+    }
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+    if (kFault == kFactorOverwritten) a.x = factors[i + tile].y;  // FAULT factor_overwritten
+    wait_products<kFault == kWeakProductWait ? 2 : 1>();
+    if (kFault != kMissingSyncAfterProducts) __syncthreads();
+  }
+  if (kFault != kMissingProductWait) wait_products<0>();
+  for (int j = 0; j < 8; ++j) {
+    y[8 * i + j] = d[j];  // FAULT missing_product_wait
+  }
+}
+
+#define PRODUCTS(NAME, FAULT)                                                                  \
+  extern "C" __global__ void NAME(const uint4* x, const uint4* factors, float* y, int tiles) { \
+    products<FAULT>(x, factors, y, tiles);                                                     \
+  }
+PRODUCTS(products_clean, kNone)
+PRODUCTS(missing_register_fence, kMissingRegisterFence)
+PRODUCTS(missing_proxy_fence, kMissingProxyFence)
+PRODUCTS(missing_product_wait, kMissingProductWait)
+PRODUCTS(weak_product_wait, kWeakProductWait)
+PRODUCTS(missing_sync_after_products, kMissingSyncAfterProducts)
+PRODUCTS(factor_overwritten, kFactorOverwritten)
+
+#endif

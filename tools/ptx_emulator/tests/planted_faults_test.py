@@ -8,12 +8,15 @@ import struct
 import numpy as np
 import pytest
 
+from tools.ptx_emulator.conformance.matrix_cases import fragments
+from tools.ptx_emulator.conformance.wgmma_cases import Layout
 from tools.ptx_emulator.cuda_driver import Context, CudaError, Fault, PtxEmulator
 
 HERE = pathlib.Path(__file__).parent
 SOURCE = HERE / "planted_faults.cu"
 IMAGES = {int(path.stem.rpartition("_sm")[2]): path for path in HERE.glob("planted_images/*.ptx")}
 SMS = sorted(IMAGES)
+SM_OF_WGMMA = 90
 TILES = 3
 
 DRIVER = PtxEmulator()
@@ -86,6 +89,44 @@ def workspace(ctx: Context, name: str) -> None:
     ctx.load(image(ctx)).kernel(name).launch((1,), (32,), 0, parameters)
 
 
+class Factors:
+    """What the wgmma pipeline multiplies: A [64, 16] by every 16 columns of every B [16, 64]."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(11)
+        self.a = rng.integers(-8, 9, (64, 16)).astype(np.float16)
+        self.b = rng.integers(-8, 9, (TILES, 16, 64)).astype(np.float16)
+
+    def registers(self) -> np.ndarray:
+        """A, uint32 [128, 4]."""
+        warps = self.a.view(np.uint16).reshape(4, 16, 16)
+        none = np.zeros((16, 8), np.uint16)
+        drawn = [fragments(rows, none, none.astype(np.uint32)) for rows in warps]
+        return np.concatenate(drawn)[:, :4].astype(np.uint32)
+
+    def tiles(self) -> np.ndarray:
+        """The bytes of every B as the pipeline has them in shared memory."""
+        layout = Layout(128, 1024)
+        return np.concatenate([layout.image(rows) for rows in self.b.view(np.uint16)])
+
+    def result(self) -> np.ndarray:
+        """The accumulators of every thread, f32 [128, 8]."""
+        d = sum(self.a.astype(np.float32) @ b.reshape(16, 4, 16).sum(1).T for b in self.b)
+        thread, i = np.mgrid[:128, :8]
+        rows = thread // 32 * 16 + thread % 32 // 4 + i // 2 % 2 * 8
+        return d[rows, i // 4 * 8 + thread % 4 * 2 + i % 2]
+
+
+def products(ctx: Context, name: str) -> np.ndarray:
+    factors = Factors()
+    x = ctx.to_device(factors.tiles(), name="x")
+    a = ctx.to_device(np.concatenate([factors.registers()] * 2), name="a")
+    y = ctx.empty(128 * 8 * 4, name="y")
+    parameters = struct.pack("<QQQi", x.pointer, a.pointer, y.pointer, TILES)
+    ctx.load(image(ctx)).kernel(name).launch((1,), (128,), 0, parameters)
+    return y.numpy(np.float32, (128, 8))
+
+
 # kernel, how it is run, the kind of its fault, and what the message says.
 FAULTS = [
     ("missing_sync_before_read", sum_rows, "race", "read after write: shared+"),
@@ -105,9 +146,25 @@ FAULTS = [
     ("deadlock", output_only, "deadlock", "warp 2 at barrier 2 (planted_faults.cu:"),
     ("uninitialized_workspace", workspace, "uninitialized", "'workspace'+0, which nobody wrote"),
 ]
+FAULTS_OF_WGMMA = [
+    ("missing_register_fence", products, "async", "written with no wgmma.fence since"),
+    ("missing_proxy_fence", products, "async", "wrote with no fence.proxy.async since"),
+    ("missing_product_wait", products, "async", "read of an accumulator of the wgmma at planted_"),
+    ("weak_product_wait", products, "async", "while a wgmma of warp"),
+    ("missing_sync_after_products", products, "race", "was read by a wgmma of warp"),
+    ("factor_overwritten", products, "async", "write of A of the wgmma at planted_faults.cu:"),
+]
+PLANTED = [
+    (sm, *fault) for sm in SMS for fault in FAULTS + (FAULTS_OF_WGMMA if sm == SM_OF_WGMMA else [])
+]
 
 
-@pytest.mark.parametrize(("name", "run", "kind", "message"), FAULTS, ids=[f[0] for f in FAULTS])
+@pytest.mark.parametrize(
+    ("context", "name", "run", "kind", "message"),
+    PLANTED,
+    ids=[f"{sm}-{name}" for sm, name, *_ in PLANTED],
+    indirect=["context"],
+)
 def test_fault_is_reported_with_kind_and_line(context, name, run, kind, message):
     with pytest.raises(CudaError, match="CUDA_ERROR_LAUNCH_FAILED") as raised:
         run(context, name)
@@ -142,6 +199,14 @@ def test_clean_kernels_stay_clean_under_every_schedule(context):
         DRIVER.set_seed(seed)
         sum_rows(context, "sum_rows_clean")
         pipeline(context, "pipeline_clean")
+    assert DRIVER.take_faults() == []
+
+
+@pytest.mark.parametrize("context", {SM_OF_WGMMA} & set(SMS), indirect=True)
+def test_products_without_the_fault_are_clean_and_right_under_every_schedule(context):
+    for seed in range(6):
+        DRIVER.set_seed(seed)
+        assert np.array_equal(products(context, "products_clean"), Factors().result())
     assert DRIVER.take_faults() == []
 
 

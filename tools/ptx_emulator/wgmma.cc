@@ -4,7 +4,7 @@
 //
 // Each warp has 16 of the 64 rows of A and D, in registers as mma.m16n8k16 has them, with four
 // registers of D for every eight columns (PTX ISA, "Register Fragments for wgmma.mma_async").
-#include "tools/ptx_emulator/sm90_wgmma.h"
+#include "tools/ptx_emulator/wgmma.h"
 
 #include <algorithm>
 #include <charconv>
@@ -287,7 +287,7 @@ void wait_group(Warp& warp, const Instruction& instruction) {
   WarpProducts& products = warp.products;
   while (static_cast<int64_t>(products.waited) + instruction.immediate + 1 < products.group) {
     ++products.waited;
-    products.wait_epochs.push_back(warp.clock[warp.id]);
+    products.wait_epochs.push_back(warp.epoch());
   }
 }
 
@@ -390,13 +390,8 @@ void check_last_products(Block& block) {
 
 // wgmma.{fence,commit_group,wait_group,mma_async}.sync.aligned...
 void decode_wgmma(Decoder& decoder) {
-  const Builder& builder = decoder.builder();
   const std::string_view opcode = decoder.statement().opcode;
-  if (builder.sm() != 90 || builder.target_suffix() != 'a') {
-    std::string target = "sm_" + std::to_string(builder.sm());
-    if (builder.target_suffix() != '\0') target += builder.target_suffix();
-    decoder.fail(std::string(opcode) + " needs sm_90a, the target is " + target);
-  }
+  decoder.require_only_sm(90);  // PTX ISA, wgmma: Target ISA Notes
   Instruction& instruction = decoder.instruction();
   if (opcode == "wgmma.fence.sync.aligned") {
     decoder.require_operands(0);

@@ -282,8 +282,9 @@ TEST(WgmmaOfOneShapeMayFollowOneAnother) {
   expect_clean(after(kernel(), kWait, kFence + smaller + kCommit + kWait));
   expect_fault(before(kernel(), kCommit, product(8, "{%a0, %f9, %f10, %f11}", kA)), "async",
                "write of A of the wgmma");
-  expect_fault(before(kernel(), kCommit, product(8, "{%f8, %f9, %f10, %f11}", "{%f0, %f1, %f2, %f3}")),
-               "async", "use in A of an accumulator");
+  expect_fault(
+      before(kernel(), kCommit, product(8, "{%f8, %f9, %f10, %f11}", "{%f0, %f1, %f2, %f3}")),
+      "async", "use in A of an accumulator");
 }
 
 TEST(AWaitCompletesAllButTheNewestGroups) {
