@@ -17,10 +17,14 @@ namespace {
 // limits.
 
 // k that a split must have at least, so that the pipeline fills and no split is empty: four turns
-// of every warp along k for the GEMV, else 512.
+// of every warp along k for the GEMV, else as much as the pipelines of the kind hold, rounded up.
 int64_t min_split_k(const Int4GemmVariant& variant) {
-  return variant.kind == Int4GemmKind::kGemv ? int64_t{4} * variant.warps_k * variant.tile_k : 512;
+  if (variant.kind == Int4GemmKind::kGemv) return int64_t{4} * variant.warps_k * variant.tile_k;
+  return variant.kind == Int4GemmKind::kWgmma ? 1024 : 512;
 }
+
+// Where both are as fast, as far as costs can tell, no split: it needs no workspace.
+constexpr double kSplitDoubt = 1.01;
 
 // More splits read and write more partial sums than the k range holds weights.
 constexpr int64_t kMaxSplits = 16;
@@ -136,7 +140,8 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
       const int64_t bytes = partial_bytes(splits, problem);
       const LaunchWork work{tile_count * splits, steps(variant, problem.k, splits), resident,
                             bytes / static_cast<int64_t>(sizeof(float))};
-      const double us = launch_us(costs, work, device.sm_count);
+      const double doubt = splits > 1 ? kSplitDoubt : 1.0;
+      const double us = doubt * launch_us(costs, work, device.sm_count);
       if (us >= least_us) continue;
       least_us = us;
       plan.variant = &variant;
