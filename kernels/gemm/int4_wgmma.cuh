@@ -254,9 +254,9 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
         }
         ptx::wgmma_commit_group();
         ptx::wgmma_wait_group<1>();
-        // The last product of the stage before is over.
-        const bool first = half == 0 && step == 0;
-        if (first && tile > range.first && warp.lane == 0) ptx::mbarrier_arrive(stages.read(before));
+        if (half > 0 || step > 0 || tile == range.first) continue;
+        __syncwarp();  // the last product of the stage before is over, and all lanes have read it
+        if (warp.lane == 0) ptx::mbarrier_arrive(stages.read(before));
       }
     }
     before = turn.stage;
