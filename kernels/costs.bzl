@@ -7,7 +7,7 @@ compute and load differs less in proportion than in size.
 """
 
 LAUNCH_COSTS = {
-    # NVIDIA H200, 132 multiprocessors: GEMV 2026-11-27, GEMM 2026-11-29.
+    # NVIDIA H200, 132 multiprocessors: GEMV 2026-11-27, the others 2026-11-29.
     "90": {
         "int4_gemm_f16_m128_n128_k64_s4": {"launch": 2.9, "cta": 0.54, "step": 0.69, "wait": 0.03, "partial": 1.01},
         "int4_gemm_f16_m128_n224_k64_s4": {"launch": 1.3, "cta": 2.38, "step": 1.19, "wait": 0.0, "partial": 1.45},
@@ -23,5 +23,12 @@ LAUNCH_COSTS = {
         "int4_gemv_f16_m8_n32_w16": {"launch": 3.49, "cta": 0.12, "step": 1.03, "wait": 0.0, "partial": 6.42},
         "int4_gemv_f16_m8_n32_w8": {"launch": 3.1, "cta": 0.0, "step": 0.59, "wait": 0.03, "partial": 8.66},
         "int4_gemv_f16_m8_n64_w4": {"launch": 3.58, "cta": 0.06, "step": 0.48, "wait": 0.14, "partial": 5.69},
+        "int4_wgmma_f16_m128_n128_s4": {"launch": 0.5, "cta": 2.94, "step": 0.76, "wait": 0.0, "partial": 1.36},
+        "int4_wgmma_f16_m256_n128_s3": {"launch": 0.15, "cta": 3.28, "step": 1.33, "wait": 0.0, "partial": 1.79},
+        "int4_wgmma_f16_m32_n128_s4": {"launch": 2.95, "cta": 0.57, "step": 0.36, "wait": 0.07, "partial": 0.93},
+        "int4_wgmma_f16_m32_n128_s6": {"launch": 2.45, "cta": 0.98, "step": 0.36, "wait": 0.05, "partial": 0.96},
+        "int4_wgmma_f16_m32_n256_s6": {"launch": 1.88, "cta": 2.66, "step": 0.69, "wait": 0.0, "partial": 0.94},
+        "int4_wgmma_f16_m64_n128_s4": {"launch": 2.34, "cta": 1.01, "step": 0.51, "wait": 0.0, "partial": 1.11},
+        "int4_wgmma_f16_m64_n256_s6": {"launch": 1.2, "cta": 2.98, "step": 0.91, "wait": 0.0, "partial": 1.31},
     },
 }

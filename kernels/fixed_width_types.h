@@ -6,6 +6,7 @@ using int32_t = int;
 using int64_t = long long;
 using uint16_t = unsigned short;
 using uint32_t = unsigned int;
+using uint64_t = unsigned long long;
 #define EDGE_LLM_HOST_DEVICE __device__  // the host's half is the host compiler's
 #else
 #define EDGE_LLM_HOST_DEVICE

@@ -11,9 +11,10 @@ struct SmFacts {
   int64_t shared_per_block;  // largest dynamic shared memory of one CTA, bytes
   int64_t shared_per_sm;     // shared memory of one multiprocessor, bytes
   bool dependent_launch;     // a kernel may start before the one before it has ended
+  bool wgmma;                // it has the matrix products of warpgroups
 };
 
-enum class Int4GemmKind { kGemv, kGemm, kCombine };
+enum class Int4GemmKind { kGemv, kGemm, kWgmma, kCombine };
 
 struct Int4GemmVariant {
   const char* name;

@@ -13,28 +13,30 @@ wheel read the manifest that is made from this file.
 #   shared_per_sm     shared memory of one multiprocessor, bytes
 #   threads_per_sm    resident threads of one multiprocessor
 #   cuda              the CUDA releases whose NVRTC compiles it
+#   wgmma             whether it has the matrix products of warpgroups (PTX ISA, wgmma: SM 90 alone)
 # The GPU of Thor is SM 101 to CUDA 12 and SM 110 to CUDA 13.
 SMS = {
-    "80": {"arch": "80", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "A100", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 108, "threads_per_sm": 2048},
-    "86": {"arch": "86", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "RTX A6000", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 84, "threads_per_sm": 1536},
-    "87": {"arch": "87", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "Jetson AGX Orin", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 16, "threads_per_sm": 1536},
-    "89": {"arch": "89", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "L40S", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 142, "threads_per_sm": 1536},
-    "90": {"arch": "90", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": True, "gpu": "H200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 132, "threads_per_sm": 2048},
-    "100": {"arch": "100", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "B200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 148, "threads_per_sm": 2048},
-    "101": {"arch": "101", "cuda": ["12.9"], "dependent_launch": True, "gpu": "DRIVE AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536},
-    "110": {"arch": "110", "cuda": ["13.0"], "dependent_launch": True, "gpu": "Jetson AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536},
-    "120": {"arch": "120", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "RTX PRO 6000 Blackwell", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 188, "threads_per_sm": 1536},
-    "121": {"arch": "121", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "DGX Spark GB10", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 48, "threads_per_sm": 1536},
+    "80": {"arch": "80", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "A100", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 108, "threads_per_sm": 2048, "wgmma": False},
+    "86": {"arch": "86", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "RTX A6000", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 84, "threads_per_sm": 1536, "wgmma": False},
+    "87": {"arch": "87", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "Jetson AGX Orin", "shared_per_block": 166912, "shared_per_sm": 167936, "sm_count": 16, "threads_per_sm": 1536, "wgmma": False},
+    "89": {"arch": "89", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": False, "gpu": "L40S", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 142, "threads_per_sm": 1536, "wgmma": False},
+    "90": {"arch": "90", "cuda": ["12.6", "12.9", "13.0"], "dependent_launch": True, "gpu": "H200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 132, "threads_per_sm": 2048, "wgmma": True},
+    "100": {"arch": "100", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "B200", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 148, "threads_per_sm": 2048, "wgmma": False},
+    "101": {"arch": "101", "cuda": ["12.9"], "dependent_launch": True, "gpu": "DRIVE AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536, "wgmma": False},
+    "110": {"arch": "110", "cuda": ["13.0"], "dependent_launch": True, "gpu": "Jetson AGX Thor", "shared_per_block": 232448, "shared_per_sm": 233472, "sm_count": 20, "threads_per_sm": 1536, "wgmma": False},
+    "120": {"arch": "120", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "RTX PRO 6000 Blackwell", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 188, "threads_per_sm": 1536, "wgmma": False},
+    "121": {"arch": "121", "cuda": ["12.9", "13.0"], "dependent_launch": True, "gpu": "DGX Spark GB10", "shared_per_block": 101376, "shared_per_sm": 102400, "sm_count": 48, "threads_per_sm": 1536, "wgmma": False},
 }
 
 # One row per variant of the INT4 groupwise GEMM. The key is the name of the variant, which the
 # generator computes from the row and compares.
 #   kind         gemv (few rows; CTAs that stay, and a ring of weights for each warp), gemm (a CTA
-#                per tile, which its warps load together), combine (adds the partial sums of a
-#                split k range)
+#                per tile, which its warps load together), wgmma (a CTA per tile, for which four
+#                warps load and warpgroups compute, on the SMs that have these), combine (adds the
+#                partial sums of a split k range)
 #   tile_m/n/k   output rows and channels of one CTA, and the k of one step (gemv: one group of 128)
 #   stages       steps in shared memory: of one warp (gemv) or of the CTA (gemm)
-#   warps_m/n/k  warps of one CTA along each dimension
+#   warps_m/n/k  warps of one CTA along each dimension (wgmma: those that compute)
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
 #   fewer_ctas   the same of SMs whose compiler spills registers otherwise (CUDA 12.9: 4 bytes)
 # Widths: the narrow tiles give small n enough CTAs, the wide ones read x less often. 112 and 224
@@ -55,6 +57,13 @@ INT4_GEMM_VARIANTS = {
     "int4_gemm_f16_m64_n256_k128_s3": {"kind": "gemm", "tile_m": 64, "tile_n": 256, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 4, "warps_k": 2, "ctas_per_sm": 1},
     "int4_gemm_f16_m128_n128_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 128, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 2},
     "int4_gemm_f16_m128_n224_k64_s4": {"kind": "gemm", "tile_m": 128, "tile_n": 224, "tile_k": 64, "stages": 4, "warps_m": 2, "warps_n": 4, "warps_k": 1, "ctas_per_sm": 1},
+    "int4_wgmma_f16_m32_n128_s4": {"kind": "wgmma", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 3},
+    "int4_wgmma_f16_m32_n128_s6": {"kind": "wgmma", "tile_m": 32, "tile_n": 128, "tile_k": 128, "stages": 6, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 2},
+    "int4_wgmma_f16_m32_n256_s6": {"kind": "wgmma", "tile_m": 32, "tile_n": 256, "tile_k": 128, "stages": 6, "warps_m": 1, "warps_n": 16, "warps_k": 1, "ctas_per_sm": 1},
+    "int4_wgmma_f16_m64_n128_s4": {"kind": "wgmma", "tile_m": 64, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 2},
+    "int4_wgmma_f16_m64_n256_s6": {"kind": "wgmma", "tile_m": 64, "tile_n": 256, "tile_k": 128, "stages": 6, "warps_m": 1, "warps_n": 16, "warps_k": 1, "ctas_per_sm": 1},
+    "int4_wgmma_f16_m128_n128_s4": {"kind": "wgmma", "tile_m": 128, "tile_n": 128, "tile_k": 128, "stages": 4, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 1},
+    "int4_wgmma_f16_m256_n128_s3": {"kind": "wgmma", "tile_m": 256, "tile_n": 128, "tile_k": 128, "stages": 3, "warps_m": 1, "warps_n": 8, "warps_k": 1, "ctas_per_sm": 1},
     "int4_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }
 
@@ -97,12 +106,16 @@ ATTENTION_VARIANTS = {
     "attention_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }
 
-_SMS_WITH_LITTLE_SHARED_MEMORY = [sm for sm, row in SMS.items() if row["shared_per_block"] < 128 * 1024]
+# Kernels with instructions of one architecture alone.
+WGMMA_VARIANTS = [name for name, row in INT4_GEMM_VARIANTS.items() if row["kind"] == "wgmma"]
 
-# The SMs for which a variant is not compiled: one CTA of theirs may not have its shared memory. The
-# generator computes it, and refuses a table that says otherwise.
+_SMS_WITH_LITTLE_SHARED_MEMORY = [sm for sm, row in SMS.items() if row["shared_per_block"] < 128 * 1024]
+_SMS_WITHOUT_WGMMA = [sm for sm, row in SMS.items() if not row["wgmma"]]
+
+# The SMs for which a variant is not compiled: one CTA of theirs may not have its shared memory, or they
+# lack its instructions. The generator computes it, and refuses a table that says otherwise.
 EXCLUDED = {
     "int4_gemv_f16_m8_n32_w16": _SMS_WITH_LITTLE_SHARED_MEMORY,
     "int4_gemv_f16_m16_n32_w16": _SMS_WITH_LITTLE_SHARED_MEMORY,
     "int4_gemv_f16_m16_n128_w4": _SMS_WITH_LITTLE_SHARED_MEMORY,
-}
+} | {name: _SMS_WITHOUT_WGMMA for name in WGMMA_VARIANTS}

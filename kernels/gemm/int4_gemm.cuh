@@ -64,28 +64,6 @@ struct Int4GemmTile {
   static_assert(kWarpTileM % 16 == 0 && kWarpTileN % 8 == 0, "not whole fragments");
 };
 
-// Tiles of m that are walked together, see tile_coordinates.
-constexpr int kBandTiles = 16;
-
-struct TileCoordinates {
-  int m;  // first row
-  int n;  // first channel
-};
-
-// CTAs start in the order of blockIdx.x. m runs fastest, so the CTAs that share a tile of weights
-// run at the same time and it comes from DRAM once; but only within a band of kBandTiles, so that
-// for a long x the part in use (16 * 128 rows) stays in L2 from one tile of n to the next.
-template <class Tile>
-__device__ __forceinline__ TileCoordinates tile_coordinates(const Int4GemmParams& params) {
-  const int tiles_m = (params.m + Tile::kTileM - 1) / Tile::kTileM;
-  const int tiles_n = (params.n + Tile::kTileN - 1) / Tile::kTileN;
-  const int band = blockIdx.x / (kBandTiles * tiles_n);
-  const int in_band = blockIdx.x - band * kBandTiles * tiles_n;
-  const int band_tiles = min(kBandTiles, tiles_m - band * kBandTiles);
-  return {(band * kBandTiles + in_band % band_tiles) * Tile::kTileM,
-          in_band / band_tiles * Tile::kTileN};
-}
-
 // Both operands lie in memory as lines of k 16-bit words: x has m of them, and the packed weights
 // n / 4, one per four channels (int4_dequantize.cuh). A tile takes 16-byte chunks of its lines,
 // chunk c = k / 8 of x, and chunk c = 8 t + 2 r + h of the weights.

@@ -20,6 +20,7 @@ class Sm:
     threads_per_sm: int
     dependent_launch: bool
     cuda: tuple[str, ...]
+    wgmma: bool
 
     @classmethod
     def from_row(cls, name: str, row: Mapping[str, Any]) -> Sm:

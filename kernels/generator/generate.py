@@ -113,7 +113,8 @@ def cpp_tables(tables: Tables) -> str:
         "inline constexpr SmFacts kSmFacts[] = {",
     ]
     for sm in tables.sms:
-        numbers = [sm.name, sm.shared_per_block, sm.shared_per_sm, str(sm.dependent_launch).lower()]
+        flags = [str(flag).lower() for flag in (sm.dependent_launch, sm.wgmma)]
+        numbers = [sm.name, sm.shared_per_block, sm.shared_per_sm, *flags]
         lines.append(f"    {{{', '.join(map(str, numbers))}}},")
     lines += ["};", "", "inline constexpr Int4GemmVariant kInt4GemmVariants[] = {"]
     for variant in tables.int4_gemm:

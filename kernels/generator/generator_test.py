@@ -26,6 +26,18 @@ _GEMM = {
     "ctas_per_sm": 2,
 }
 _GEMM_NAME = "int4_gemm_f16_m64_n128_k64_s4"
+_WGMMA = {
+    "kind": "wgmma",
+    "tile_m": 64,
+    "tile_n": 128,
+    "tile_k": 128,
+    "stages": 4,
+    "warps_m": 1,
+    "warps_n": 8,
+    "warps_k": 1,
+    "ctas_per_sm": 2,
+}
+_WGMMA_NAME = "int4_wgmma_f16_m64_n128_s4"
 _GEMV = {
     **_GEMM,
     "kind": "gemv",
@@ -42,7 +54,7 @@ def _tables() -> Tables:
 
 
 def _small_sm(shared_per_block: int) -> Sm:
-    return Sm("99", "99", "none", 1, shared_per_block, shared_per_block, 1536, False, ("13.0",))
+    return Sm("99", "99", "none", 1, shared_per_block, shared_per_block, 1536, False, ("13.0",), False)
 
 
 def test_derived_facts_of_a_gemm() -> None:
@@ -65,6 +77,13 @@ def test_derived_facts_of_a_gemv() -> None:
     assert variant.shared_bytes == 4 * (4 * (2048 + 64) + 2 * 8 * (32 + 4) * 4)
 
 
+def test_derived_facts_of_a_wgmma() -> None:
+    variant = Int4GemmVariant.from_row(_WGMMA_NAME, _WGMMA)
+    assert variant.threads == 256 + 128
+    # Four stages of x (64 x 128 f16), weights (128 x 128 codes), 128 scales and two barriers.
+    assert variant.shared_bytes == 4 * (16384 + 8192 + 256 + 16)
+
+
 @pytest.mark.parametrize(
     ("base", "change", "message"),
     [
@@ -80,20 +99,27 @@ def test_derived_facts_of_a_gemv() -> None:
         (_GEMM, {"fewer_ctas": {"87": 2}}, "fewer_ctas of SM 87 is 2, not 1 to 1"),
         (_GEMM, {"fewer_ctas": {"87": 0}}, "fewer_ctas of SM 87 is 0, not 1 to 1"),
         (_GEMM, {"tile_q": 1}, "its facts are tile_m, .*, not tile_m, .*, tile_q"),
-        (_GEMM, {"kind": "conv"}, "kind is conv, not one of gemv, gemm, combine"),
+        (_GEMM, {"kind": "conv"}, "kind is conv, not one of gemv, gemm, wgmma, combine"),
         (_GEMM, {"tile_m": 128, "tile_n": 128}, "give the name int4_gemm_f16_m128_n128_k64_s4"),
         (_GEMV, {"tile_m": 24}, "tile_m is 24, not 8 or 16"),
         (_GEMV, {"stages": 1}, "stages is 1, less than 2"),
         (_GEMV, {"tile_k": 64}, "tile_k is 64, not 128"),
         (_GEMV, {"tile_n": 24}, "tile_n is 24, not a multiple of 16 "),
         (_GEMV, {"warps_m": 2}, "warps_m is 2, not 1"),
+        (_WGMMA, {"tile_m": 96}, "tile_m is 96, not one of \\(16, 32, 64, 128, 256\\)"),
+        (_WGMMA, {"tile_n": 96}, "tile_n is 96, not a multiple of 64"),
+        (_WGMMA, {"tile_k": 64}, "tile_k is 64, not 128"),
+        (_WGMMA, {"stages": 1}, "stages is 1, less than 2"),
+        (_WGMMA, {"warps_n": 4}, "warps_m/n/k are \\(1, 4, 1\\), not \\(1, 8, 1\\)"),
         ({"kind": "combine", "threads": 100, "ctas_per_sm": 4}, {}, "its facts give the name"),
     ],
 )
 def test_impossible_rows_are_refused_in_one_line(
     base: dict[str, object], change: dict[str, object], message: str
 ) -> None:
-    name = _GEMM_NAME if base is _GEMM else "int4_gemv_f16_m8_n32_w2"
+    name = {"gemm": _GEMM_NAME, "wgmma": _WGMMA_NAME}.get(
+        str(base["kind"]), "int4_gemv_f16_m8_n32_w2"
+    )
     with pytest.raises(ValueError, match=message) as error:
         Int4GemmVariant.from_row(name, {**base, **change})
     assert str(error.value).startswith(f"{name}: ")
@@ -139,18 +165,26 @@ def test_excluded_sms_that_are_not_the_misfits_are_refused(sms: list[str]) -> No
 def test_every_row_count_has_a_variant_on_every_sm(tables: Tables) -> None:
     for sm in tables.sms:
         tiles = [variant.tile for variant in tables.int4_gemm if not variant.misfit(sm)]
-        assert {tile.tile_m for tile in tiles if tile} == {8, 16, 32, 64, 128}, sm
+        assert {tile.tile_m for tile in tiles if tile} >= {8, 16, 32, 64, 128}, sm
 
 
 def test_only_the_tallest_pipelines_are_excluded_from_small_sms(tables: Tables) -> None:
     excluded = {(row["variant"], row["sm"]) for row in generate.manifest(tables)["excluded"]}
     small = {sm.name for sm in tables.sms if sm.shared_per_block < 128 * 1024}
-    assert {sm for _, sm in excluded} == small
-    assert {name for name, _ in excluded} == {
+    pipelines = {(name, sm) for name, sm in excluded if "wgmma" not in name}
+    assert {sm for _, sm in pipelines} == small
+    assert {name for name, _ in pipelines} == {
         "int4_gemv_f16_m8_n32_w16",
         "int4_gemv_f16_m16_n32_w16",
         "int4_gemv_f16_m16_n128_w4",
     }
+
+
+def test_warpgroups_are_of_sm_90_alone(tables: Tables) -> None:
+    manifest = generate.manifest(tables)
+    assert {row["sm"] for row in manifest["images"] if "wgmma" in row["variant"]} == {"90"}
+    reasons = {row["reason"] for row in manifest["excluded"] if "wgmma" in row["variant"]}
+    assert "SM 87 has no wgmma" in reasons and len(reasons) == len(tables.sms) - 1
 
 
 def test_source_instantiates_the_tile(tables: Tables) -> None:
@@ -184,8 +218,8 @@ def test_launch_bounds_name_the_sms_that_would_spill(tables: Tables) -> None:
 
 def test_cpp_tables_hold_the_rows(tables: Tables) -> None:
     text = generate.cpp_tables(tables)
-    assert "{86, 101376, 102400, false}," in text
-    assert "{90, 232448, 233472, true}," in text
+    assert "{86, 101376, 102400, false, false}," in text
+    assert "{90, 232448, 233472, true, true}," in text
     assert (
         '{"int4_gemm_f16_m64_n128_k64_s4", Int4GemmKind::kGemm, 64, 128, 64, 4, 1, 128, 4, 50176},'
         in text

@@ -135,7 +135,46 @@ class Gemm(Int4GemmTile):
         )
 
 
-KINDS = {"gemv": Gemv, "gemm": Gemm}
+class Wgmma(Int4GemmTile):
+    """Loading warps and computing warpgroups: Int4WgmmaTile in int4_wgmma.cuh."""
+
+    header = "int4_wgmma"
+
+    @property
+    def name(self) -> str:
+        return f"int4_wgmma_f16_m{self.tile_m}_n{self.tile_n}_s{self.stages}"
+
+    @property
+    def threads(self) -> int:
+        loading = 128
+        return super().threads + loading
+
+    @property
+    def shared_bytes(self) -> int:
+        x = self.tile_m * self.tile_k * 2
+        weights = self.tile_n * self.tile_k // 2
+        scales = self.tile_n * 2
+        barriers = 2 * 8
+        return self.stages * (x + weights + scales + barriers)
+
+    @property
+    def tile_type(self) -> str:
+        return f"Int4WgmmaTile<{self.tile_m}, {self.tile_n}, {self.stages}>"
+
+    def check(self, name: str) -> None:
+        rows = (16, 32, 64, 128, 256)
+        require(self.tile_m in rows, name, f"tile_m is {self.tile_m}, not one of {rows}")
+        require(
+            self.tile_n % 64 == 0, name, f"tile_n is {self.tile_n}, not a multiple of 64"
+        )
+        require(self.tile_k == GROUP_SIZE, name, f"tile_k is {self.tile_k}, not {GROUP_SIZE}")
+        require(self.stages >= 2, name, f"stages is {self.stages}, less than 2")
+        warps = (self.warps_m, self.warps_n, self.warps_k)
+        needed = (1, self.tile_n // 16, 1)
+        require(warps == needed, name, f"warps_m/n/k are {warps}, not {needed}")
+
+
+KINDS = {"gemv": Gemv, "gemm": Gemm, "wgmma": Wgmma}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +189,7 @@ class Int4GemmVariant:
     threads: int
     shared_bytes: int
     ctas_per_sm: int
-    tile: Gemv | Gemm | None
+    tile: Gemv | Gemm | Wgmma | None
     fewer_ctas: Mapping[str, int] = dataclasses.field(default_factory=dict)  # by SM
 
     @classmethod
@@ -208,6 +247,8 @@ class Int4GemmVariant:
 
     def misfit(self, sm: Sm) -> str | None:
         """Why the variant cannot run on an SM, or None."""
+        if self.kind == "wgmma" and not sm.wgmma:
+            return f"SM {sm.name} has no wgmma"
         return shared_memory_misfit(self.shared_bytes, sm)
 
 
@@ -259,7 +300,7 @@ class Tables:
             require(
                 excluded == misfits,
                 variant.name,
-                f"EXCLUDED names SM {excluded}, and those that lack shared memory are {misfits}",
+                f"EXCLUDED names SM {excluded}, and those that cannot run it are {misfits}",
             )
         return parsed
 

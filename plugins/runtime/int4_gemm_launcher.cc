@@ -17,10 +17,14 @@ namespace {
 // limits.
 
 // k that a split must have at least, so that the pipeline fills and no split is empty: four turns
-// of every warp along k for the GEMV, else 512.
+// of every warp along k for the GEMV, else as much as the pipelines of the kind hold, rounded up.
 int64_t min_split_k(const Int4GemmVariant& variant) {
-  return variant.kind == Int4GemmKind::kGemv ? int64_t{4} * variant.warps_k * variant.tile_k : 512;
+  if (variant.kind == Int4GemmKind::kGemv) return int64_t{4} * variant.warps_k * variant.tile_k;
+  return variant.kind == Int4GemmKind::kWgmma ? 1024 : 512;
 }
+
+// Where both are as fast, as far as costs can tell, no split: it needs no workspace.
+constexpr double kSplitDoubt = 1.01;
 
 // More splits read and write more partial sums than the k range holds weights.
 constexpr int64_t kMaxSplits = 16;
@@ -35,6 +39,7 @@ constexpr int64_t kMaxRows = int64_t{1} << 30;
 constexpr int64_t kMaxColumns = int64_t{1} << 24;
 
 bool fits(const Int4GemmVariant& variant, const SmFacts& facts) {
+  if (variant.kind == Int4GemmKind::kWgmma && !facts.wgmma) return false;
   return variant.shared_bytes <= facts.shared_per_block;
 }
 
@@ -47,7 +52,7 @@ int64_t tiles(const Int4GemmVariant& variant, const Int4GemmProblem& problem) {
 // Whether a variant computes tiles at all, and as many rows.
 bool serves_rows(const Int4GemmVariant& variant, int64_t m) {
   if (variant.kind == Int4GemmKind::kGemv) return m <= variant.tile_m;
-  return variant.kind == Int4GemmKind::kGemm;
+  return variant.kind != Int4GemmKind::kCombine;
 }
 
 // Whether a GEMV does. It is faster than any GEMM then, wherever both were measured, and rounds
@@ -82,7 +87,7 @@ int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
 
 // CTAs of one split. Those of a GEMV stay: not more of them than run at the same time.
 int64_t grid_ctas(const Int4GemmVariant& variant, int64_t tiles, int64_t splits, int64_t resident) {
-  if (variant.kind == Int4GemmKind::kGemm) return tiles;
+  if (variant.kind != Int4GemmKind::kGemv) return tiles;
   return std::min(tiles, std::max<int64_t>(1, resident / splits));
 }
 
@@ -135,7 +140,8 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
       const int64_t bytes = partial_bytes(splits, problem);
       const LaunchWork work{tile_count * splits, steps(variant, problem.k, splits), resident,
                             bytes / static_cast<int64_t>(sizeof(float))};
-      const double us = launch_us(costs, work, device.sm_count);
+      const double doubt = splits > 1 ? kSplitDoubt : 1.0;
+      const double us = doubt * launch_us(costs, work, device.sm_count);
       if (us >= least_us) continue;
       least_us = us;
       plan.variant = &variant;

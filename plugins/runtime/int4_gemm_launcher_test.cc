@@ -63,7 +63,7 @@ TEST(CtasCoverTheOutput) {
     const int64_t tiles_m = (problem.m + variant.tile_m - 1) / variant.tile_m;
     const int64_t tiles_n = (problem.n + variant.tile_n - 1) / variant.tile_n;
     expect(plan.ctas <= 2147483647, "gridDim.x", problem, device);
-    if (variant.kind == Int4GemmKind::kGemm) {
+    if (variant.kind != Int4GemmKind::kGemv) {
       expect(plan.ctas == tiles_m * tiles_n, "a CTA for each tile", problem, device);
       return;
     }

@@ -14,6 +14,7 @@ SmFacts sm_facts(int sm) {
     least.shared_per_block = std::min(least.shared_per_block, facts.shared_per_block);
     least.shared_per_sm = std::min(least.shared_per_sm, facts.shared_per_sm);
     least.dependent_launch = least.dependent_launch && facts.dependent_launch;
+    least.wgmma = least.wgmma && facts.wgmma;
   }
   return least;
 }

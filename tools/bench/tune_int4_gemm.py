@@ -21,6 +21,8 @@ from tools.bench.tuning import Candidate
 
 SPLITS = range(1, 17)  # all that a plan may have
 
+_KINDS = ("gemv", "gemm", "wgmma")
+
 # CTAs per multiprocessor beyond which more splits only add partial sums.
 _MOST_CTAS_PER_SM = 8
 
@@ -43,7 +45,7 @@ class Int4Tuner:
     def candidates(self, case: Int4Case, images: launch.Images, sm_count: int) -> list[Candidate]:
         """The variants and splits that are worth a measurement for a case."""
         found = []
-        for variant in images.of("int4_gemm", "gemv") + images.of("int4_gemm", "gemm"):
+        for variant in (v for kind in _KINDS for v in images.of("int4_gemm", kind)):
             tile = variant["tile"]
             rows = -(-case.m // tile["tile_m"])
             # Four passes over the weights, or a tile that is mostly empty, never win.

@@ -50,13 +50,19 @@ def _enabled_sms(ctx):
             ))
     return sms
 
+def _stem(source):
+    return source.basename.removesuffix(".cu")
+
+def _is_of_one_architecture(ctx, source):
+    return _stem(source) in ctx.attr.one_architecture
+
 def _compile(ctx, source, sm, format, line_info):
     """Declares the action that compiles one source for one SM.
 
     Returns:
       A struct of the symbol, the SM, the format, the image and the compiler's report.
     """
-    symbol = "%s_sm%s" % (source.basename.removesuffix(".cu"), sm)
+    symbol = "%s_sm%s" % (_stem(source), sm)
     image = ctx.actions.declare_file("%s/%s.%s" % (ctx.label.name, symbol, format))
     report = ctx.actions.declare_file("%s/%s.%s.log" % (ctx.label.name, symbol, format))
     args = ctx.actions.args()
@@ -64,7 +70,7 @@ def _compile(ctx, source, sm, format, line_info):
     args.add("--source", source)
     args.add("--symbol", symbol)
     args.add("--sm", sm)
-    args.add("--arch", ctx.attr.archs[sm])
+    args.add("--arch", ctx.attr.archs[sm] + ("a" if _is_of_one_architecture(ctx, source) else ""))
     args.add("--format", format)
     args.add("--output", image)
     args.add("--report", report)
@@ -85,21 +91,23 @@ def _compile(ctx, source, sm, format, line_info):
 
 def _images_of_each_source(sources, images):
     """One output group per source, so that a test depends on the images of its variant alone."""
-    stems = [source.basename.removesuffix(".cu") for source in sources]
+    stems = [_stem(source) for source in sources]
     return {
         stem: depset([row.image for row in images if row.symbol == "%s_sm%s" % (stem, row.sm)])
         for stem in stems
     }
 
 def _cuda_images_impl(ctx):
-    wanted = [(sm, ctx.attr.format) for sm in _enabled_sms(ctx)]
+    sms = _enabled_sms(ctx)
+    wanted = [(sm, ctx.attr.format, ctx.files.srcs) for sm in sms]
     if ctx.attr.ptx_of_newest:
-        wanted.append((sorted([sm for sm, _ in wanted], key = int)[-1], "ptx"))
+        portable = [source for source in ctx.files.srcs if not _is_of_one_architecture(ctx, source)]
+        wanted.append((sorted(sms, key = int)[-1], "ptx", portable))
     images = [
         _compile(ctx, source, sm, format, line_info = ctx.attr.format == "ptx")
-        for sm, format in wanted
-        for source in ctx.files.srcs
-        if sm not in ctx.attr.excluded.get(source.basename.removesuffix(".cu"), [])
+        for sm, format, sources in wanted
+        for source in sources
+        if sm not in ctx.attr.excluded.get(_stem(source), [])
     ]
 
     assembly = ctx.actions.declare_file(ctx.label.name + ".S")
@@ -151,6 +159,7 @@ _cuda_images = rule(
         "excluded": attr.string_list_dict(doc = "Stems of sources to the SMs they are not compiled for."),
         "format": attr.string(values = ["cubin", "ptx"]),
         "hdrs": attr.label_list(allow_files = True),
+        "one_architecture": attr.string_list(doc = "Stems of sources with instructions of one architecture alone."),
         "ptx_of_newest": attr.bool(),
         "srcs": attr.label_list(allow_files = [".cu"]),
         "_compile_kernel": attr.label(cfg = "exec", default = "//tools/cuda:compile_kernel", executable = True),
@@ -177,7 +186,7 @@ def ptx_sms(sms):
     """
     return platform_select(lambda row: _compilable(sms, row["cuda"]).keys())
 
-def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, ptx_of_newest = False, **kwargs):
+def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, one_architecture = [], ptx_of_newest = False, **kwargs):
     """Compiles every source for every enabled SM and embeds the images with their table.
 
     The result is a cc_library that defines `edge_llm_kernel_images` (plugins/runtime/kernel_image.h), whose
@@ -191,6 +200,8 @@ def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, ptx_of_newest
       format: "cubin" (the platform's SMs) or "ptx" (every SM that its CUDA release compiles, with line information).
       hdrs: files that the sources include.
       excluded: stems of sources to the SMs they are not compiled for.
+      one_architecture: stems of sources with instructions of one architecture alone (such as sm_90a): no GPU to come
+        can take their PTX.
       ptx_of_newest: embed PTX of the newest SM too, for GPUs to come.
       **kwargs: common attributes.
     """
@@ -206,6 +217,7 @@ def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, ptx_of_newest
         default_sms = default_sms,
         excluded = excluded,
         format = format,
+        one_architecture = one_architecture,
         ptx_of_newest = ptx_of_newest,
         **kwargs
     )
