@@ -8,7 +8,8 @@
 namespace ptx_emulator {
 namespace {
 
-constexpr uint64_t kLeast = 24, kMost = 256, kStep = 8;  // PTX ISA, setmaxnreg
+constexpr int kLeastSm = 90;  // PTX ISA, setmaxnreg: Target ISA Notes
+constexpr uint64_t kLeast = 24, kMost = 256, kStep = 8;
 
 void set_max_registers(Warp& warp, const Instruction&) {
   require_lanes(warp, kAllLanes, "setmaxnreg");
@@ -48,10 +49,10 @@ void decode_set_max_registers(Decoder& decoder) {
   if (opcode != "setmaxnreg.inc.sync.aligned.u32" && opcode != "setmaxnreg.dec.sync.aligned.u32") {
     decoder.unsupported();
   }
-  decoder.require_sm(90);
-  if (decoder.builder().target_suffix() == '\0') {  // PTX ISA, setmaxnreg: Target ISA Notes
-    decoder.fail("setmaxnreg needs sm_90a, or another target for one GPU alone; the target is " +
-                 decoder.builder().target());
+  const Builder& builder = decoder.builder();
+  if (builder.sm() < kLeastSm || builder.target_suffix() == '\0') {
+    decoder.fail("setmaxnreg needs sm_" + std::to_string(kLeastSm) +
+                 "a, or a later target with such a suffix; the target is " + builder.target());
   }
   decoder.require_operands(1);
   const uint64_t count = decoder.number(decoder.operand(0));
