@@ -8,8 +8,7 @@
 namespace ptx_emulator {
 namespace {
 
-constexpr int kLeastSm = 90;  // PTX ISA, setmaxnreg: Target ISA Notes
-constexpr uint64_t kLeast = 24, kMost = 256, kStep = 8;
+constexpr uint64_t kLeast = 24, kMost = 256, kStep = 8;  // PTX ISA, setmaxnreg
 
 void set_max_registers(Warp& warp, const Instruction&) {
   require_lanes(warp, kAllLanes, "setmaxnreg");
@@ -49,11 +48,7 @@ void decode_set_max_registers(Decoder& decoder) {
   if (opcode != "setmaxnreg.inc.sync.aligned.u32" && opcode != "setmaxnreg.dec.sync.aligned.u32") {
     decoder.unsupported();
   }
-  const Builder& builder = decoder.builder();
-  if (builder.sm() < kLeastSm || builder.target_suffix() == '\0') {
-    decoder.fail("setmaxnreg needs sm_" + std::to_string(kLeastSm) +
-                 "a, or a later target with such a suffix; the target is " + builder.target());
-  }
+  decoder.require_suffixed_sm(90);  // PTX ISA, setmaxnreg: Target ISA Notes
   decoder.require_operands(1);
   const uint64_t count = decoder.number(decoder.operand(0));
   if (count < kLeast || count > kMost || count % kStep != 0) {

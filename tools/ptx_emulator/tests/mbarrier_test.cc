@@ -555,8 +555,7 @@ done:
   for (const char* target : {"sm_90", "sm_100", "sm_89"}) {
     EXPECT_THROWS_WITH(
         run_body(split, 256, 0, ptx_emulator::kCheckAll, target),
-        std::string(
-            "setmaxnreg needs sm_90a, or a later target with such a suffix; the target is ") +
+        std::string("needs sm_90a, or a higher target with such a suffix; the target is ") +
             target);
   }
 }
