@@ -234,6 +234,12 @@ void Decoder::require_only_sm(int sm) const {
        builder_.target());
 }
 
+void Decoder::require_suffixed_sm(int least) const {
+  if (builder_.sm() >= least && builder_.target_suffix() != '\0') return;
+  fail(std::string(statement_.opcode) + " needs sm_" + std::to_string(least) +
+       "a, or a higher target with such a suffix; the target is " + builder_.target());
+}
+
 void Decoder::append_register(int reg, bool definition) {
   if (draft_.operands.size() >= kMaxOperands) fail("too many operands");
   draft_.operands.push_back(DraftOperand{reg, !definition, definition});

@@ -41,6 +41,8 @@ class Decoder {
   void require_sm(int least) const;
   // Fails where the target is not that of one SM alone, such as sm_90a.
   void require_only_sm(int sm) const;
+  // Fails where the target is older, or has no suffix.
+  void require_suffixed_sm(int least) const;
   const Operand& operand(size_t index) const { return statement_.operands[index]; }
 
   // Append an operand to the instruction.

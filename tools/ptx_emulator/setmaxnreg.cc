@@ -48,11 +48,7 @@ void decode_set_max_registers(Decoder& decoder) {
   if (opcode != "setmaxnreg.inc.sync.aligned.u32" && opcode != "setmaxnreg.dec.sync.aligned.u32") {
     decoder.unsupported();
   }
-  decoder.require_sm(90);
-  if (decoder.builder().target_suffix() == '\0') {  // PTX ISA, setmaxnreg: Target ISA Notes
-    decoder.fail("setmaxnreg needs sm_90a, or another target for one GPU alone; the target is " +
-                 decoder.builder().target());
-  }
+  decoder.require_suffixed_sm(90);  // PTX ISA, setmaxnreg: Target ISA Notes
   decoder.require_operands(1);
   const uint64_t count = decoder.number(decoder.operand(0));
   if (count < kLeast || count > kMost || count % kStep != 0) {

@@ -552,11 +552,12 @@ done:
         run_body(replaced(split, "24;", std::string(count) + ";"), 256),
         "setmaxnreg sets 24 to 256 registers in steps of 8, not " + std::string(count));
   }
-  EXPECT_THROWS_WITH(run_body(split, 256, 0, ptx_emulator::kCheckAll, "sm_90"),
-                     "setmaxnreg needs sm_90a, or another target for one GPU alone; the target is "
-                     "sm_90");
-  EXPECT_THROWS_WITH(run_body(split, 256, 0, ptx_emulator::kCheckAll, "sm_89"),
-                     "needs sm_90 or higher");
+  for (const char* target : {"sm_90", "sm_100", "sm_89"}) {
+    EXPECT_THROWS_WITH(
+        run_body(split, 256, 0, ptx_emulator::kCheckAll, target),
+        std::string("needs sm_90a, or a higher target with such a suffix; the target is ") +
+            target);
+  }
 }
 
 namespace {
@@ -605,7 +606,8 @@ mov.b32 %r12, 0;
 mov.b32 %r13, 0;
 setp.ne.u32 %p3, %r0, %r0;
 wgmma.fence.sync.aligned;
-wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%sum0, %sum1, %sum2, %sum3}, {%r10, %r11, %r12, %r13}, %x, %p3, 1, 1, 0;
+wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%sum0, %sum1, %sum2, %sum3},
+    {%r10, %r11, %r12, %r13}, %x, %p3, 1, 1, 0;
 wgmma.commit_group.sync.aligned;
 wgmma.wait_group.sync.aligned 0;
 @%p1 mbarrier.arrive.shared.b64 _, [s+8];

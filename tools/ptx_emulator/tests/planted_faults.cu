@@ -200,7 +200,7 @@ __device__ __forceinline__ void wait(const unsigned long long* barrier, int pari
         "selp.u32 %0, 1, 0, p;\n}"
         : "=r"(complete)
         : "r"(address), "r"(parity)
-        : "memory");  // FAULT missing_arrival missing_mbarrier_init
+        : "memory");
   } while (complete == 0);
 }
 
@@ -221,13 +221,13 @@ __device__ __forceinline__ void ring(const float* x, float* y, int tiles) {
     const int s = tile & 1;
     const int parity = tile >> 1 & 1;
     if (threadIdx.x < 32) {
-      wait(&empty[s], parity ^ 1);
+      wait(&empty[s], parity ^ 1);                       // FAULT missing_mbarrier_init
       stage[s][lane] = x[tile * 32 + lane];              // FAULT released_before_read
       if (kFault == kMbarrierOverwritten) empty[1] = 7;  // FAULT mbarrier_overwritten
       if (kFault != kElectedWithoutSyncwarp) __syncwarp();
       if (lane == 0 && (kFault != kMissingArrival || tile != 1)) arrive(&full[s]);
     } else {
-      if (kFault != kReadBeforeFull) wait(&full[s], parity);
+      if (kFault != kReadBeforeFull) wait(&full[s], parity);  // FAULT missing_arrival
       if (kFault == kReleasedBeforeRead) arrive(&empty[s]);
       sum += stage[s][lane ^ 1];  // FAULT read_before_full elected_without_syncwarp
       if (kFault != kReleasedBeforeRead) arrive(&empty[s]);
