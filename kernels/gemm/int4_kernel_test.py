@@ -1,4 +1,4 @@
-"""One GEMV, GEMM or wgmma variant, on every SM that it has an image for, against the FP64 reference.
+"""One GEMV, GEMM or wgmma variant, on every SM that it has an image for, against FP64.
 
 The emulator runs with all checks on: a race, an access out of bounds or a read of uninitialised
 memory fails the launch. Shapes are the smallest that reach each edge of the tile.

@@ -110,7 +110,7 @@ struct Int4WgmmaTurn {
 };
 
 // Chunk c of 16 bytes of line l moves to c ^ l % 8: eight lines have the same chunk in eight
-// different columns of 16 bytes, that is in all 32 banks. This is also the 128-byte swizzle of wgmma.
+// different columns of 16 bytes, that is in all 32 banks. It is the 128-byte swizzle of wgmma too.
 __device__ __forceinline__ int swizzled(int line, int chunk) { return (chunk ^ line % 8) * 16; }
 
 // The loading warps: copies the tiles of k of a range into the stages.
@@ -118,8 +118,8 @@ template <class Tile>
 __device__ __forceinline__ void load_stages(const Int4GemmParams& params,
                                             const Int4WgmmaStages<Tile>& stages,
                                             TileCoordinates first, const SplitRange& range) {
-  // x has lines of k 16-bit words, and the packed weights too, one per four channels. Of a tile of k
-  // each is 16 chunks of 16 bytes; a thread takes the same chunk of every kLines-th line.
+  // x has lines of k 16-bit words, and the packed weights too, one per four channels. Of each a
+  // tile of k has 16 chunks of 16 bytes; a thread takes the same chunk of every kLines-th line.
   constexpr int kLineChunks = Tile::kLineBytes / 16;
   constexpr int kLines = Tile::kLoadingThreads / kLineChunks;
   static_assert(kLines % 8 == 0, "a thread would change its place in the swizzle");
@@ -128,15 +128,13 @@ __device__ __forceinline__ void load_stages(const Int4GemmParams& params,
   const int chunk = thread % kLineChunks;
   const int64_t pitch = static_cast<int64_t>(params.k) * 2;
   const int64_t first_byte = static_cast<int64_t>(range.first) * Tile::kLineBytes + 16 * chunk;
-  const char* x =
-      static_cast<const char*>(params.x) + (first.m + line) * pitch + first_byte;
+  const char* x = static_cast<const char*>(params.x) + (first.m + line) * pitch + first_byte;
   const char* weights =
       static_cast<const char*>(params.weights) + (first.n / 4 + line) * pitch + first_byte;
-  const char* scales =
-      static_cast<const char*>(params.scales) +
-      (static_cast<int64_t>(range.first) * params.n + first.n + 4 * thread) * 2;
-  const uint32_t x_place = chunk / 8 * Tile::kXHalfBytes + line * Tile::kRowBytes +
-                           swizzled(line, chunk % 8);
+  const char* scales = static_cast<const char*>(params.scales) +
+                       (static_cast<int64_t>(range.first) * params.n + first.n + 4 * thread) * 2;
+  const uint32_t x_place =
+      chunk / 8 * Tile::kXHalfBytes + line * Tile::kRowBytes + swizzled(line, chunk % 8);
   const uint32_t weight_place = line * Tile::kLineBytes + swizzled(line, chunk);
   const int rows_left = params.m - first.m - line;
   const int lines_left = (params.n - first.n) / 4 - line;
@@ -192,8 +190,7 @@ struct Int4WgmmaWarp {
   int lane;
   int n;  // first channel of the warp in the tile
 
-  __device__ __forceinline__ Int4WgmmaWarp()
-      : lane(threadIdx.x % 32), n(threadIdx.x / 32 * 16) {}
+  __device__ __forceinline__ Int4WgmmaWarp() : lane(threadIdx.x % 32), n(threadIdx.x / 32 * 16) {}
 };
 
 // The words of 64 k, [32 k][channels g, g + 8], as ldmatrix.x4 hands them out.
@@ -240,8 +237,7 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
     for (int half = 0; half < 2; ++half) {
       uint32_t words[4];
       load_words<Tile>(stages.weights(turn.stage), warp, half, words);
-      const uint64_t x =
-          ptx::matrix_descriptor(stages.x(turn.stage) + half * Tile::kXHalfBytes);
+      const uint64_t x = ptx::matrix_descriptor(stages.x(turn.stage) + half * Tile::kXHalfBytes);
 #pragma unroll
       for (int step = 0; step < 4; ++step) {
         dequantize_step(words, scales, step, a[step % 2]);
@@ -271,8 +267,7 @@ __device__ __forceinline__ void store_sums(const Int4GemmParams& params, TileCoo
                                            const Int4WgmmaWarp& warp,
                                            const Int4WgmmaSums<Tile>& sums, float* shared_sums) {
   ptx::bar_sync<1, Tile::kComputingThreads>();  // all stages have been read
-  float* const target =
-      shared_sums + warp.lane % 4 * 2 * Tile::kSumStride + warp.n + warp.lane / 4;
+  float* const target = shared_sums + warp.lane % 4 * 2 * Tile::kSumStride + warp.n + warp.lane / 4;
 #pragma unroll
   for (int product = 0; product < Tile::kProducts; ++product) {
 #pragma unroll

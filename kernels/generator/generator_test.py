@@ -54,7 +54,9 @@ def _tables() -> Tables:
 
 
 def _small_sm(shared_per_block: int) -> Sm:
-    return Sm("99", "99", "none", 1, shared_per_block, shared_per_block, 1536, False, ("13.0",), False)
+    return Sm(
+        "99", "99", "none", 1, shared_per_block, shared_per_block, 1536, False, ("13.0",), False
+    )
 
 
 def test_derived_facts_of_a_gemm() -> None:

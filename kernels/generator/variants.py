@@ -164,9 +164,7 @@ class Wgmma(Int4GemmTile):
     def check(self, name: str) -> None:
         rows = (16, 32, 64, 128, 256)
         require(self.tile_m in rows, name, f"tile_m is {self.tile_m}, not one of {rows}")
-        require(
-            self.tile_n % 64 == 0, name, f"tile_n is {self.tile_n}, not a multiple of 64"
-        )
+        require(self.tile_n % 64 == 0, name, f"tile_n is {self.tile_n}, not a multiple of 64")
         require(self.tile_k == GROUP_SIZE, name, f"tile_k is {self.tile_k}, not {GROUP_SIZE}")
         require(self.stages >= 2, name, f"stages is {self.stages}, less than 2")
         warps = (self.warps_m, self.warps_n, self.warps_k)

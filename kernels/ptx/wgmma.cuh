@@ -33,9 +33,8 @@ __device__ __forceinline__ void fence_proxy_async() {
 }
 
 // The descriptor of a matrix B whose rows hold 64 values of k, 128 bytes, one after the other, with
-// chunk c of 16 bytes of row r at c ^ r % 8 (128-byte swizzle). `address`: that of row 0, a multiple
-// of 1024.
-// PTX ISA, "Asynchronous warpgroup level matrix instructions: matrix descriptor".
+// chunk c of 16 bytes of row r at c ^ r % 8 (128-byte swizzle). `address`: that of row 0, a
+// multiple of 1024. PTX ISA, "Asynchronous warpgroup level matrix instructions: matrix descriptor".
 __device__ __forceinline__ uint64_t matrix_descriptor(uint32_t address) {
   constexpr uint64_t kEightRowBytes = 8 * 128;
   constexpr uint64_t kSwizzle128Bytes = 1;

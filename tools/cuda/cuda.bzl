@@ -186,7 +186,16 @@ def ptx_sms(sms):
     """
     return platform_select(lambda row: _compilable(sms, row["cuda"]).keys())
 
-def cuda_images(name, srcs, sms, format, hdrs = [], excluded = {}, one_architecture = [], ptx_of_newest = False, **kwargs):
+def cuda_images(
+        name,
+        srcs,
+        sms,
+        format,
+        hdrs = [],
+        excluded = {},
+        one_architecture = [],
+        ptx_of_newest = False,
+        **kwargs):
     """Compiles every source for every enabled SM and embeds the images with their table.
 
     The result is a cc_library that defines `edge_llm_kernel_images` (plugins/runtime/kernel_image.h), whose
