@@ -151,7 +151,7 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
   const AttentionResult<Tile> result =
       result_of<Tile>(reinterpret_cast<float2*>(shared_tiles), warp, sums, [](int) { return true; });
 
-  const PrefillPlace<Tile> end(params, ptx::opaque(blockIdx.x), blockIdx.y);
+  const PrefillPlace<Tile> end(params, ptx::opaque(blockIdx.x), ptx::opaque(blockIdx.y));
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
 #pragma unroll
