@@ -722,6 +722,20 @@ setp.lt.u32 %p4, %r3, 3;
 @%p4 bra next;
 )";
 
+// Warp 4 writes B alone, and its lane 0 arrives.
+std::string products_of_one_writer(bool synced) {
+  std::string text = replaced(kProducts, "[s], 128;", "[s], 1;");
+  text = replaced(text, "mov.u32 %r3, 0;",
+                  "mov.u32 %r3, 0;\nsetp.ge.u32 %p6, %r0, 160;\n@%p6 bra done;");
+  text = replaced(text, "shl.b32 %r6, %r6, 1;", "shl.b32 %r6, %r6, 3;");
+  text = replaced(text, "cvt.u16.u32 %h0, %r3;\nst.shared.u16 [%r6], %h0;",
+                  "st.shared.v2.u32 [%r6], {%r3, %r3};");
+  return replaced(text, "mbarrier.arrive.shared.b64 _, [s];",
+                  std::string(synced ? "bar.warp.sync -1;\n" : "") +
+                      "@%p1 mbarrier.arrive.shared.b64 _, [s];") +
+         "done:\n";
+}
+
 }  // namespace
 
 TEST(ProductsOfARing) {
@@ -764,6 +778,9 @@ bar.warp.sync -1;
 )");
   expect_no_fault(synced, 256);
   expect_fault(replaced(synced, "bar.warp.sync -1;", ""), "race",
+               "(its lanes 00000001 alone arrived at an mbarrier: __syncwarp before it?)", 256);
+  expect_no_fault(products_of_one_writer(true), 256);
+  expect_fault(products_of_one_writer(false), "race",
                "(its lanes 00000001 alone arrived at an mbarrier: __syncwarp before it?)", 256);
   // One lane writes all, and those who read show it to the async proxy.
   std::string alone = replaced(synced, "@%p5 st.shared.u32 [%r6], %r3;\nfence.proxy.async;\n", "");
