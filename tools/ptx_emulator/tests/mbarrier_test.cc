@@ -221,6 +221,111 @@ done:
                   64);
 }
 
+TEST(AWordThatSeveralLanesReadIsReleasedByAll) {
+  // Warp 0 reads one word; its lane 0 arrives for it, and warp 1 overwrites the word.
+  const std::string body = R"(
+.shared .align 8 .b8 word[8];
+@!%p0 st.shared.u32 [word], 1;
+bar.sync 0;
+setp.lt.u32 %p1, %r0, 32;
+@!%p1 bra again;
+ld.shared.u32 %r1, [word];
+bar.warp.sync -1;
+@!%p0 mbarrier.arrive.shared.b64 _, [s];
+bra done;
+again:
+mbarrier.try_wait.parity.shared.b64 %q, [s], 0;
+@!%q bra again;
+setp.eq.u32 %p2, %r0, 32;
+@%p2 st.shared.u32 [word], 2;
+done:
+)";
+  expect_no_fault(one_barrier(body), 64);
+  expect_fault(replaced(one_barrier(body), "bar.warp.sync -1;", ""), "race",
+               "write after read: shared+32 was read by warp 0 several lanes", 64);
+}
+
+TEST(APhaseHandsOverWhatItsOwnArrivalsPassedOn) {
+  // The third arrival belongs to the second phase.
+  const std::string body = R"(
+.shared .align 8 .b8 word[8];
+setp.eq.u32 %p1, %r0, 32;
+@%p1 bra again;
+@%p0 bra done;
+mbarrier.arrive.shared.b64 _, [s], 2;
+st.shared.u32 [word], 1;
+mbarrier.arrive.shared.b64 _, [s];
+bra done;
+again:
+mbarrier.try_wait.parity.shared.b64 %q, [s], 0;
+@!%q bra again;
+ld.shared.u32 %r1, [word];
+done:
+)";
+  expect_fault(one_barrier(body, "2"), "race", "shared+32", 64);
+}
+
+TEST(WhatSomeLanesPassedOnBeforeIsNoneOfTheNextArrival) {
+  // Lane 0 arrives, and then lane 5, after lane 0 wrote once more.
+  const std::string body = R"(
+.shared .align 8 .b8 word[8];
+@!%p0 mbarrier.init.shared.b64 [s+8], 1;
+setp.eq.u32 %p1, %r0, 5;
+setp.ge.u32 %p2, %r0, 32;
+bar.sync 0;
+@%p2 bra again;
+@!%p0 mbarrier.arrive.shared.b64 _, [s];
+bar.warp.sync -1;
+@!%p0 st.shared.u32 [word], 1;
+SYNC
+@%p1 mbarrier.arrive.shared.b64 _, [s+8];
+bra done;
+again:
+mbarrier.try_wait.parity.shared.b64 %q, [s], 0;
+@!%q bra again;
+also:
+mbarrier.try_wait.parity.shared.b64 %q, [s+8], 0;
+@!%q bra also;
+ld.shared.u32 %r1, [word];
+done:
+)";
+  expect_no_fault(one_barrier(replaced(body, "SYNC", "bar.warp.sync -1;")), 64);
+  expect_fault(one_barrier(replaced(body, "SYNC", "")), "race", "read after write: shared+32", 64);
+}
+
+TEST(LanesPassOnWhatTheyWaitedFor) {
+  // From lane 0 of warp 0 to lane 0 of warp 1, and on to warp 2.
+  const std::string body = R"(
+.shared .align 8 .b8 word[8];
+@!%p0 mbarrier.init.shared.b64 [s+8], 1;
+setp.eq.u32 %p1, %r0, 32;
+setp.eq.u32 %p2, %r0, 64;
+bar.sync 0;
+@!%p0 st.shared.u32 [word], 1;
+@!%p0 mbarrier.arrive.shared.b64 _, [s];
+@!%p1 bra passed;
+again:
+mbarrier.try_wait.parity.shared.b64 %q, [s], 0;
+@!%q bra again;
+mbarrier.arrive.shared.b64 _, [s+8];
+passed:
+@!%p2 bra done;
+also:
+mbarrier.try_wait.parity.shared.b64 %q, [s+8], 0;
+@!%q bra also;
+ld.shared.u32 %r1, [word];
+done:
+)";
+  expect_no_fault(one_barrier(body), 96);
+}
+
+TEST(EachBlockHasItsOwnObjects) {
+  RunOptions options;
+  options.blocks = 3;
+  const std::string body = one_barrier("mbarrier.arrive.shared.b64 _, [s];", "33");
+  EXPECT_EQ(run_text(wrap_body(body, "", "sm_90"), 4, {}, options).faults(), "");
+}
+
 TEST(WhatComesAfterAnArrivalIsNotPassedOn) {
   const std::string body = R"(
 .shared .align 8 .b8 word[8];
@@ -617,6 +722,20 @@ setp.lt.u32 %p4, %r3, 3;
 @%p4 bra next;
 )";
 
+// Warp 4 writes B alone, and its lane 0 arrives.
+std::string products_of_one_writer(bool synced) {
+  std::string text = replaced(kProducts, "[s], 128;", "[s], 1;");
+  text = replaced(text, "mov.u32 %r3, 0;",
+                  "mov.u32 %r3, 0;\nsetp.ge.u32 %p6, %r0, 160;\n@%p6 bra done;");
+  text = replaced(text, "shl.b32 %r6, %r6, 1;", "shl.b32 %r6, %r6, 3;");
+  text = replaced(text, "cvt.u16.u32 %h0, %r3;\nst.shared.u16 [%r6], %h0;",
+                  "st.shared.v2.u32 [%r6], {%r3, %r3};");
+  return replaced(text, "mbarrier.arrive.shared.b64 _, [s];",
+                  std::string(synced ? "bar.warp.sync -1;\n" : "") +
+                      "@%p1 mbarrier.arrive.shared.b64 _, [s];") +
+         "done:\n";
+}
+
 }  // namespace
 
 TEST(ProductsOfARing) {
@@ -631,4 +750,45 @@ TEST(ProductsOfARing) {
   early = replaced(early, "wgmma.commit_group",
                    "@%p1 mbarrier.arrive.shared.b64 _, [s+8];\nwgmma.commit_group");
   expect_fault(early, "race", "was read by a wgmma of warp", 256);
+}
+
+TEST(ProductsReadWhatSomeLanesPassedOn) {
+  // Sixteen lanes of a warp write, and one of them arrives.
+  std::string synced = kProducts;
+  synced = replaced(synced, "[s], 128;", "[s], 4;");
+  synced = replaced(synced, R"(sub.u32 %r6, %r0, 128;
+shl.b32 %r6, %r6, 1;
+add.u32 %r6, %r6, %r2;
+cvt.u16.u32 %h0, %r3;
+st.shared.u16 [%r6], %h0;
+fence.proxy.async;
+mbarrier.arrive.shared.b64 _, [s];
+)",
+                    R"(sub.u32 %r6, %r0, 128;
+shr.u32 %r6, %r6, 5;
+shl.b32 %r6, %r6, 6;
+shl.b32 %r8, %r1, 2;
+add.u32 %r6, %r6, %r8;
+add.u32 %r6, %r6, %r2;
+setp.lt.u32 %p5, %r1, 16;
+@%p5 st.shared.u32 [%r6], %r3;
+fence.proxy.async;
+bar.warp.sync -1;
+@%p1 mbarrier.arrive.shared.b64 _, [s];
+)");
+  expect_no_fault(synced, 256);
+  expect_fault(replaced(synced, "bar.warp.sync -1;", ""), "race",
+               "(its lanes 00000001 alone arrived at an mbarrier: __syncwarp before it?)", 256);
+  expect_no_fault(products_of_one_writer(true), 256);
+  expect_fault(products_of_one_writer(false), "race",
+               "(its lanes 00000001 alone arrived at an mbarrier: __syncwarp before it?)", 256);
+  // One lane writes all, and those who read show it to the async proxy.
+  std::string alone = replaced(synced, "@%p5 st.shared.u32 [%r6], %r3;\nfence.proxy.async;\n", "");
+  alone = replaced(alone, "bar.warp.sync -1;\n",
+                   "@%p1 st.shared.v4.u32 [%r6], {%r3, %r3, %r3, %r3};\n"
+                   "@%p1 st.shared.v4.u32 [%r6+16], {%r3, %r3, %r3, %r3};\n"
+                   "@%p1 st.shared.v4.u32 [%r6+32], {%r3, %r3, %r3, %r3};\n"
+                   "@%p1 st.shared.v4.u32 [%r6+48], {%r3, %r3, %r3, %r3};\n");
+  expect_fault(alone, "async", "with no fence.proxy.async since", 256);
+  expect_no_fault(replaced(alone, "wgmma.fence", "fence.proxy.async;\nwgmma.fence"), 256);
 }
