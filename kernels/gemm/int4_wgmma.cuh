@@ -226,10 +226,12 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
   int before = 0;
   uint32_t a[2][4];  // one is read by a product in flight while the other is made
   int tile = range.first;
-  // Not a loop that may be empty: the compiler would wait for each product on its own.
+  // Neither a loop that may be empty nor a branch between products: the compiler would wait for each
+  // of them on its own.
 #pragma unroll 1
   do {
     ptx::mbarrier_wait(stages.landed(turn.stage), turn.parity);
+    __syncwarp();  // all lanes have read the weights and scales of the stage before
     const uint32_t first_scale = stages.scales(turn.stage) + (warp.n + warp.lane / 4) * 2;
     const uint32_t scales[2] = {ptx::mov_f16x2(ptx::ld_shared_u16(first_scale)),
                                 ptx::mov_f16x2(ptx::ld_shared_u16(first_scale + 16))};
@@ -250,9 +252,9 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
         }
         ptx::wgmma_commit_group();
         ptx::wgmma_wait_group<1>();
-        if (half > 0 || step > 0 || tile == range.first) continue;
-        __syncwarp();  // the last product of the stage before is over, and all lanes have read it
-        if (warp.lane == 0) ptx::mbarrier_arrive(stages.read(before));
+        // The last product of the stage before is over.
+        const bool first = half == 0 && step == 0;
+        if (first && tile > range.first && warp.lane == 0) ptx::mbarrier_arrive(stages.read(before));
       }
     }
     before = turn.stage;
