@@ -1,6 +1,7 @@
 """The opcodes of every variant's PTX for every SM are those of the golden list.
 
-Any choice of --sms will do to test it; to update it, the oldest SM and the newest are enough.
+Any choice of --sms will do to test it; to update it, those at which the list changes are enough:
+--sms=80,90,100,121.
 """
 
 from __future__ import annotations
