@@ -285,7 +285,9 @@ std::vector<KernelRequest> attention_kernels(int sm, int64_t head_size) {
   for (const AttentionVariant& variant : kAttentionVariants) {
     const bool wanted = variant.head_size == 0 || variant.head_size == head_size;
     if (wanted && variant.shared_bytes <= sm_facts(sm).shared_per_block) {
-      requests.push_back({variant.name, sm_facts(sm).shared_per_block});
+      // Tiles may be spread; append and combine have static shared memory, which counts too.
+      const bool has_tile = variant.head_size != 0;
+      requests.push_back({variant.name, has_tile ? sm_facts(sm).shared_per_block : 0});
     }
   }
   return requests;
