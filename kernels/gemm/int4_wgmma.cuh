@@ -226,8 +226,8 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
   int before = 0;
   uint32_t a[2][4];  // one is read by a product in flight while the other is made
   int tile = range.first;
-  // Neither a loop that may be empty nor a branch between products: the compiler would wait for each
-  // of them on its own.
+  // Neither a loop that may be empty nor a branch between products: the compiler would wait for
+  // each of them on its own.
 #pragma unroll 1
   do {
     ptx::mbarrier_wait(stages.landed(turn.stage), turn.parity);
@@ -254,7 +254,8 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
         ptx::wgmma_wait_group<1>();
         // The last product of the stage before is over.
         const bool first = half == 0 && step == 0;
-        if (first && tile > range.first && warp.lane == 0) ptx::mbarrier_arrive(stages.read(before));
+        if (first && tile > range.first && warp.lane == 0)
+          ptx::mbarrier_arrive(stages.read(before));
       }
     }
     before = turn.stage;
