@@ -292,8 +292,7 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   };
   if constexpr (ptx::kDependentLaunch) {  // while the kernel in front ends
     source_of(expected_row(params, batch)).prefetch();
-    prefetch_heads<Tile, Tile::kTileQ>(
-        DecodeQ{params, rows, batch});
+    prefetch_heads<Tile, Tile::kTileQ>(DecodeQ{params, rows, batch});
   }
   ptx::griddepcontrol_wait();
 

@@ -132,8 +132,8 @@ struct PrefillWork {
   }
 };
 
-// Grid: (num_q_heads * splits, tiles of q_len, batch). Without splits the output is written, else the
-// partial results.
+// Grid: (num_q_heads * splits, tiles of q_len, batch). Without splits the output is written, else
+// the partial results.
 template <class Tile>
 __device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
   extern __shared__ __align__(128) unsigned char shared_tiles[];
@@ -148,8 +148,8 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
                sums);
   // In every CTA, also where it needs nothing new: the kernel behind waits for this one alone.
   ptx::griddepcontrol_wait();
-  const AttentionResult<Tile> result =
-      result_of<Tile>(reinterpret_cast<float2*>(shared_tiles), warp, sums, [](int) { return true; });
+  const AttentionResult<Tile> result = result_of<Tile>(reinterpret_cast<float2*>(shared_tiles),
+                                                       warp, sums, [](int) { return true; });
 
   const PrefillPlace<Tile> end(params, ptx::opaque(blockIdx.x), ptx::opaque(blockIdx.y));
 #pragma unroll

@@ -63,8 +63,8 @@ struct AttentionResult {
   }
 };
 
-// The A fragments of Q. Eight warps have a multiprocessor, and so the registers, for themselves, and
-// keep them where they are few; others read them for each tile.
+// The A fragments of Q. Eight warps have a multiprocessor, and so the registers, for themselves,
+// and keep them where they are few; others read them for each tile.
 template <class Tile>
 class QFragments {
  public:

@@ -303,8 +303,7 @@ void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const 
   const AttentionProblem problem{params.mode,        params.batch,        params.q_len,
                                  params.num_q_heads, params.num_kv_heads, params.head_size,
                                  params.capacity};
-  const auto launch = [&](const AttentionVariant& variant, const Grid& grid,
-                          int64_t shared_bytes) {
+  const auto launch = [&](const AttentionVariant& variant, const Grid& grid, int64_t shared_bytes) {
     launch_variant(driver, kernels, variant, grid, shared_bytes, params, plan.order, stream);
   };
   if (plan.variant->kind == AttentionKind::kPrefill) {
