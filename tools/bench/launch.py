@@ -224,9 +224,7 @@ def attention(
     if splits > 1:
         combine = images.only("attention", "combine")
         places = combine["threads"] // (model.head_size // 4)
-        lanes = min(
-            places, _ceil_div(splits, _COMBINED_SPLITS)
-        )  # as combine_lanes() of the kernels
+        lanes = min(places, _ceil_div(splits, _COMBINED_SPLITS))  # as combine_lanes()
         heads = batch * case.q_len * model.q_heads
         launcher.launch(combine, (_ceil_div(heads, places // lanes),), params, stream)
 
