@@ -169,46 +169,39 @@ struct DecodeWork {
   // K of new tokens, turned, and V, which go to the cache too. An invalid token of a tree leaves
   // its slot as it was; nobody sees it, but its V times a weight 0 must be 0.
   __device__ __forceinline__ void add_new(uint32_t stage, int tile) const {
-    constexpr int kRowPairs = Tile::kHeadChunks / 2;
     const int first_token = first_token_of(tile);
     if (first_token + Tile::kTileKv <= 0) return;
     const int first_slot = max(0, -first_token);  // of the new ones in the tile
     const int last_slot = min(Tile::kTileKv, source.row.slots - first_token);
     const KvHeads heads = source.cache_of(source.newest_first(tile));
+    const int items = (last_slot - first_slot) * NewPair::kRowPairs;
+    if (params.rotary_size == Tile::kHeadSize) {
 #pragma unroll 1
-    for (int item = threadIdx.x; item < (last_slot - first_slot) * kRowPairs;
-         item += Tile::kThreads) {
-      const unsigned index = item;
-      const int slot = first_slot + static_cast<int>(index / kRowPairs);
-      const int first_chunk = static_cast<int>(index % kRowPairs);
-      const int token = first_token + slot;
-      const float* angles = angles_of(token);
-      const bool valid = angles != nullptr;
-      const auto put = [&](int chunk, const uint4& k, const uint4& v) {
-        const uint32_t target = stage + head_offset<Tile>(slot, chunk);
-        ptx::st_shared_v4(target, k);
-        ptx::st_shared_v4(target + Tile::kKvBytes, v);
-        if (!valid || rows.first > 0) return;  // one CTA of those that share K and V
-        const int offset = slot * Tile::kHeadBytes + chunk * 16;
-        *reinterpret_cast<uint4*>(heads.k + offset) = k;
-        *reinterpret_cast<uint4*>(heads.v + offset) = v;
-      };
-      const char* new_k = valid ? source.new_k(token) : nullptr;
-      const char* new_v = valid ? new_k + source.v_offset() : nullptr;
-      if (valid && params.rotary_size == Tile::kHeadSize) {
-        const ChunkPair k = load_pair(new_k, Tile::kHeadSize, first_chunk);
-        const ChunkPair v = load_pair(new_v, Tile::kHeadSize, first_chunk);
-        ChunkAngles eight;
-        eight.load(angles, params.rotary_size, first_chunk * kChunkValues);
-        const ChunkPair turned_k = turned_pair(k, eight);
-        put(first_chunk, turned_k.first, v.first);
-        put(first_chunk + kRowPairs, turned_k.second, v.second);
-        continue;
+      for (int item = threadIdx.x; item < items; item += Tile::kThreads) {
+        const NewPair pair(*this, item, first_token, first_slot);
+        ChunkPair k = {}, v = {};
+        if (pair.angles != nullptr) {
+          k = load_pair(pair.k, Tile::kHeadSize, pair.chunk);
+          v = load_pair(pair.v, Tile::kHeadSize, pair.chunk);
+          ChunkAngles eight;
+          eight.load(pair.angles, params.rotary_size, pair.chunk * kChunkValues);
+          k = turned_pair(k, eight);
+        }
+        put_new(stage, heads, pair, pair.chunk, k.first, v.first);
+        put_new(stage, heads, pair, pair.chunk + NewPair::kRowPairs, k.second, v.second);
       }
+    } else {
 #pragma unroll 1
-      for (int chunk = first_chunk; chunk < Tile::kHeadChunks; chunk += kRowPairs) {
-        put(chunk, turned_global_chunk(new_k, angles, params.rotary_size, chunk),
-            turned_global_chunk(new_v, nullptr, params.rotary_size, chunk));
+      for (int first = 0; first < items; first += Tile::kThreads) {  // by whole warps
+        const int item = first + threadIdx.x;
+        const NewPair pair(*this, min(item, items - 1), first_token, first_slot);
+#pragma unroll 1
+        for (int half = 0; half < 2; ++half) {
+          const int chunk = pair.chunk + half * NewPair::kRowPairs;
+          const uint4 k = turned_global_chunk(pair.k, pair.angles, params.rotary_size, chunk);
+          const uint4 v = turned_global_chunk(pair.v, nullptr, params.rotary_size, chunk);
+          if (item < items) put_new(stage, heads, pair, chunk, k, v);
+        }
       }
     }
     __syncwarp();  // what follows takes whole warps
@@ -237,6 +230,37 @@ struct DecodeWork {
   }
 
  private:
+  // A pair of chunks of a new token; no angles and no heads where the token is invalid.
+  struct NewPair {
+    static constexpr int kRowPairs = Tile::kHeadChunks / 2;
+
+    int slot;  // in the tile
+    int chunk;
+    const float* angles;
+    const char* k;
+    const char* v;
+
+    __device__ __forceinline__ NewPair(const DecodeWork& work, unsigned item, int first_token,
+                                       int first_slot) {
+      slot = first_slot + static_cast<int>(item / kRowPairs);
+      chunk = static_cast<int>(item % kRowPairs);
+      angles = work.angles_of(first_token + slot);
+      k = angles == nullptr ? nullptr : work.source.new_k(first_token + slot);
+      v = angles == nullptr ? nullptr : k + work.source.v_offset();
+    }
+  };
+
+  __device__ __forceinline__ void put_new(uint32_t stage, const KvHeads& heads, const NewPair& pair,
+                                          int chunk, const uint4& k, const uint4& v) const {
+    const uint32_t target = stage + head_offset<Tile>(pair.slot, chunk);
+    ptx::st_shared_v4(target, k);
+    ptx::st_shared_v4(target + Tile::kKvBytes, v);
+    if (pair.angles == nullptr || rows.first > 0) return;  // one CTA of those that share K and V
+    const int offset = pair.slot * Tile::kHeadBytes + chunk * 16;
+    *reinterpret_cast<uint4*>(heads.k + offset) = k;
+    *reinterpret_cast<uint4*>(heads.v + offset) = v;
+  }
+
   __device__ __forceinline__ int first_token_of(int tile) const {
     return source.token_of_tile(source.newest_first(tile));
   }
