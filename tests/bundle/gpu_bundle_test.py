@@ -28,7 +28,8 @@ for option; do
   esac
   shift
 done
-echo "========= ERROR SUMMARY: $ERRORS errors" > "$log"
+test "$ERRORS" = 0 || echo "=========     at int4_gemv_f16_m8_n32_w8_sm90+0x10" > "$log"
+echo "========= ERROR SUMMARY: $ERRORS errors" >> "$log"
 exec "$@"
 """
 
@@ -160,7 +161,11 @@ def test_sanitizer(bundle: pathlib.Path, tmp_path: pathlib.Path, errors: str, co
     path = f"{tmp_path}:{os.environ['PATH']}"
     result = run(bundle, tmp_path, "--sanitizer=memcheck", SMALL[0], PATH=path, ERRORS=errors)
     assert result.returncode == code, result.stdout + result.stderr
-    assert result.stdout.splitlines()[-1].startswith(f"memcheck: {errors} errors; ")
+    lines = result.stdout.splitlines()
+    (summary,) = [line for line in lines if line.startswith("memcheck:")]
+    assert summary.startswith(f"memcheck: {errors} errors; ")
+    named = [line for line in lines if line.startswith("    in int4_gemv_f16_m8_n32_w8_sm90; see ")]
+    assert len(named) == code
 
 
 def test_sanitizer_suite_exists(bundle: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -168,6 +168,8 @@ def sanitize(checker: Sanitizer, selection: list[str], variables: dict[str, str]
     passed, failed = report(output, run_tests(output, command, variables))
     found = ", ".join(checker.summaries()) or "nothing was checked"
     print(f"{checker.tool}: {found}; {passed} passed, {failed} failed", flush=True)
+    if checker.kernels():
+        print(f"    in {', '.join(checker.kernels())}; see {checker.output}", flush=True)
     return checker.is_clean() and passed > 0 and not failed
 
 

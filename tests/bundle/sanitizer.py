@@ -37,6 +37,7 @@ SUITE = (
 _PROGRAM = "compute-sanitizer"
 _CUDA = pathlib.Path("/usr/local/cuda/bin")
 _SUMMARY = re.compile(r"^=+ +(?:\w+ )?SUMMARY: (.*)$", re.MULTILINE)
+_KERNEL = re.compile(r"\b(?:attention|int4)_\w+_sm\d+\b")
 
 
 def program() -> str:
@@ -69,8 +70,15 @@ class Sanitizer:
 
     def summaries(self) -> list[str]:
         """The summary of each process that was checked, such as "0 errors"."""
+        return [line for text in self._logs() for line in _SUMMARY.findall(text)]
+
+    def kernels(self) -> list[str]:
+        """The kernels that something was found in."""
+        return sorted({name for text in self._logs() for name in _KERNEL.findall(text)})
+
+    def _logs(self) -> list[str]:
         logs = sorted(self.output.glob(f"{self.tool}.*.log"))
-        return [line for log in logs for line in _SUMMARY.findall(log.read_text(errors="replace"))]
+        return [log.read_text(errors="replace") for log in logs]
 
     def is_clean(self) -> bool:
         """Whether something was checked, and nothing was found."""
