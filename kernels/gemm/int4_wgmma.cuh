@@ -60,7 +60,7 @@ struct Int4WgmmaTile {
   // puts the rows 2 q of the four q of a warp 8 banks apart, so that its 32 stores hit 32 banks.
   static constexpr int kSumStride = kTileN + 4;
 
-  static_assert(kTileM % 16 == 0 && kTileM % kProductM == 0, "not whole products");
+  static_assert(kTileM % 32 == 0 && kTileM % kProductM == 0, "not whole products");
   static_assert(kTileN % 64 == 0, "not whole warpgroups");
   static_assert(kTileM * kSumStride * 4 <= kStages * kStageBytes, "the sums have no room");
 };

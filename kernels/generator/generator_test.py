@@ -108,7 +108,7 @@ def test_derived_facts_of_a_wgmma() -> None:
         (_GEMV, {"tile_k": 64}, "tile_k is 64, not 128"),
         (_GEMV, {"tile_n": 24}, "tile_n is 24, not a multiple of 16 "),
         (_GEMV, {"warps_m": 2}, "warps_m is 2, not 1"),
-        (_WGMMA, {"tile_m": 96}, "tile_m is 96, not one of \\(16, 32, 64, 128, 256\\)"),
+        (_WGMMA, {"tile_m": 96}, "tile_m is 96, not one of \\(32, 64, 128, 256\\)"),
         (_WGMMA, {"tile_n": 96}, "tile_n is 96, not a multiple of 64"),
         (_WGMMA, {"tile_k": 64}, "tile_k is 64, not 128"),
         (_WGMMA, {"stages": 1}, "stages is 1, less than 2"),

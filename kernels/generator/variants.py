@@ -162,7 +162,7 @@ class Wgmma(Int4GemmTile):
         return f"Int4WgmmaTile<{self.tile_m}, {self.tile_n}, {self.stages}>"
 
     def check(self, name: str) -> None:
-        rows = (16, 32, 64, 128, 256)
+        rows = (32, 64, 128, 256)
         require(self.tile_m in rows, name, f"tile_m is {self.tile_m}, not one of {rows}")
         require(self.tile_n % 64 == 0, name, f"tile_n is {self.tile_n}, not a multiple of 64")
         require(self.tile_k == GROUP_SIZE, name, f"tile_k is {self.tile_k}, not {GROUP_SIZE}")

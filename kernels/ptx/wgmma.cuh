@@ -46,21 +46,13 @@ __device__ __forceinline__ uint64_t advanced(uint64_t descriptor, int bytes) {
   return descriptor + (bytes >> 4);
 }
 
-// wgmma.mma_async.sync.aligned.m64nNk16.f32.f16.f16, N = 2 * kSums: d += a * b.
+// wgmma.mma_async.sync.aligned.m64nNk16.f32.f16.f16: d += a * b, where N (32, 64 or 128)
+// is twice the length of d.
 // PTX ISA, "Asynchronous wgmma instructions: wgmma.mma_async".
 // With w the warp's index in the warpgroup, g = lane / 4 and q = lane % 4:
 //   a[0] = A[16 w + g][2q..], a[1] = A[16 w + g + 8][2q..], a[2], a[3] the same at k + 8
 //   d[4 j..] = D[16 w + g][8 j + 2q..], D[16 w + g + 8][8 j + 2q..]
 // Until a wait covers it, d must not be touched, nor a or b be changed.
-__device__ __forceinline__ void wgmma_m64k16(float (&d)[8], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 "
-      "{%0, %1, %2, %3, %4, %5, %6, %7}, {%8, %9, %10, %11}, %12, 1, 1, 1, 0;"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
-        "+f"(d[7])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-
 __device__ __forceinline__ void wgmma_m64k16(float (&d)[16], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
