@@ -55,17 +55,15 @@ class HeadPairs {
   __device__ __forceinline__ void store_turned_in_part(uint32_t target, int rotary_size,
                                                        const AnglesOf& angles_of) const {
 #pragma unroll 1
-    for (int i = 0; i < kItems; ++i) {  // by whole warps
-      const int last = min(static_cast<int>(item(i)), kRows * kRowPairs - 1);
-      const int row = last / kRowPairs;
+    for (int i = 0; i < kItems; ++i) {
+      if (!exists(i)) break;
 #pragma unroll 1
-      for (int half = 0; half < 2; ++half) {
-        const int at = last % kRowPairs + half * kRowPairs;
-        const uint4 turned = turned_global_chunk(head_of_(row), angles_of(row), rotary_size, at);
-        if (exists(i)) ptx::st_shared_v4(target + head_offset<Tile>(row, at), turned);
+      for (int at = chunk(i); at < Tile::kHeadChunks; at += kRowPairs) {
+        ptx::st_shared_v4(
+            target + head_offset<Tile>(row(i), at),
+            turned_global_chunk(head_of_(row(i)), angles_of(row(i)), rotary_size, at));
       }
     }
-    __syncwarp();  // what follows takes whole warps
   }
 
   __device__ __forceinline__ unsigned item(int i) const {
