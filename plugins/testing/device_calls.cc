@@ -120,7 +120,7 @@ const std::vector<Fields>& fields_of_device_calls() {
 const std::vector<DeviceCall>& device_calls() {
   static const auto* all = new std::vector<DeviceCall>{
       int4_call("GEMV", "int4_gemv", 1),
-      int4_call("GEMM", "int4_gemm", 20),
+      int4_call("GEMM", "int4_wgmma", 20),
       attention_call("prefill", "attention_prefill", kPrefill, 40, {33}, {}, true),
       attention_call("chunked prefill", "attention_prefill", kChunk, 40, {39}, {kPast}, true),
       attention_call("decode", "attention_decode", kDecode, 1, {kPast + 1, 7}, {0, 0}, true),
