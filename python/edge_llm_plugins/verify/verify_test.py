@@ -25,8 +25,11 @@ def test_every_kernel_is_reached_or_named(device: host.Device) -> None:
     reached = {kernel for problem in problems for kernel in problem.kernels(device)}
     assert reached | set(unreached) == set(coverage.kernels_of(device.sm))
     assert not reached & set(unreached)
-    # What is left over is of the plans of one SM, not of the search.
-    assert len(unreached) <= 2, unreached
+    # What is left over is of the plans of one SM, not of the search: where there is wgmma, it takes
+    # the place of the other tiles.
+    has_wgmma = any("_wgmma_" in kernel for kernel in reached)
+    left = [kernel for kernel in unreached if not (has_wgmma and "_gemm_" in kernel)]
+    assert len(left) <= 2, left
 
 
 def test_no_kernel_is_beyond_all_devices() -> None:
