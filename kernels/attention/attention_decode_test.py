@@ -39,13 +39,13 @@ def _bits(arrays: tuple[np.ndarray, ...]) -> bytes:
 
 
 def _split_slots(case: reference.Case, splits: int, split: int) -> list[range]:
-    """The slots of a split of each row: as even as whole tiles of its real length allow."""
+    """The slots of a split of each row: whole tiles of its real length, the first splits longer."""
     ranges = []
     for b in range(case.batch):
         past = max(int(case.lengths[b]) - case.q_len, 0)
         length = min(past + case.q_len, case.capacity)
         tiles = math.ceil(length / _TILE_KV)
-        first, last = (tiles * part // splits for part in (split, split + 1))
+        first, last = (math.ceil(tiles * part / splits) for part in (split, split + 1))
         ranges.append(range(first * _TILE_KV, last * _TILE_KV))
     return ranges
 

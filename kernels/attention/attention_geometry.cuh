@@ -57,15 +57,19 @@ __device__ __forceinline__ AttentionRow expected_row(const AttentionParams& para
                        ptx::ld_relaxed_s32(params.start_index + batch));
 }
 
+// What a tree gives as the position of a token; needs no row, so that it loads along with lengths.
+__device__ __forceinline__ int given_position(const AttentionParams& params, int batch, int token) {
+  if (params.mode != AttentionMode::kTreeDecode || token >= params.q_len) return -1;
+  return params.tree_positions[static_cast<int64_t>(batch) * params.q_len + token];
+}
+
 // The RoPE position of a token, or -1 where the token is invalid: its K and V are written nowhere,
 // nobody sees it, and its output is zero.
 __device__ __forceinline__ int token_position(const AttentionParams& params,
-                                              const AttentionRow& row, int token) {
+                                              const AttentionRow& row, int token, int given) {
   if (token >= row.tokens) return -1;
   if (!row.tree) return row.first_slot + token;
-  const int position =
-      params.tree_positions[static_cast<int64_t>(row.batch) * params.q_len + token];
-  return position < params.rope_positions ? max(position, -1) : -1;
+  return given < params.rope_positions ? max(given, -1) : -1;
 }
 
 // First byte of K (0) or V (1) of one head of a row in the cache.
@@ -73,6 +77,11 @@ __device__ __forceinline__ char* cache_head(const AttentionParams& params, int b
                                             int kv_head) {
   const int64_t head = (2 * static_cast<int64_t>(batch) + k_or_v) * params.num_kv_heads + kv_head;
   return static_cast<char*>(params.kv_cache) + head * params.capacity * params.head_size * 2;
+}
+
+// How far behind K of a head its V is.
+__device__ __forceinline__ int64_t values_behind_keys(const AttentionParams& params) {
+  return static_cast<int64_t>(params.num_kv_heads) * params.capacity * params.head_size * 2;
 }
 
 // The K and V of one head of a row.

@@ -12,6 +12,8 @@ from kernels.attention.attention_cases import Inputs
 from kernels.attention.attention_reference import PREFILL, Case
 from kernels.testing.variant_under_test import LoadedVariant, Variant
 
+_COMBINED_SPLITS = 4  # kCombinedSplits of attention_params.h
+
 
 class _Launch:
     """The buffers of one launch, each of exactly the bytes that the kernel is promised."""
@@ -148,7 +150,8 @@ class AttentionKernel:
             launch.upload("partials", partials)
             output = launch.empty("output", outputs[0].size * 2)
             places = self._variant.row["threads"] // (case.head_size // 4)
-            heads = max(1, places // splits)  # of a CTA
+            lanes = min(places, -(-splits // _COMBINED_SPLITS))  # as combine_lanes()
+            heads = places // lanes  # of a CTA
             launch.run((-(-heads_of(case) // heads), 1, 1), splits)
             return output.numpy(np.float16, outputs.shape[1:])
 

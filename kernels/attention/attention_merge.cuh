@@ -7,65 +7,81 @@
 
 namespace edge_llm {
 
-// Merges the sums of the warps along the KV range, in their order. Each warp gets its share of the
-// dimensions, AttentionResult::first_dims on. A lane meets its own fragments again, so a row of 32
-// float4 is free of bank conflicts.
-template <class Tile>
-__device__ __forceinline__ AttentionResult<Tile> merge_warps(float4* shared,
+// Merges the sums of the warps along the KV range. Each warp gets its share of the dimensions,
+// AttentionResult::first_dims on, and adds those of the others to its own in a fixed order. What
+// nobody needs stays out of shared memory, whose bandwidth this takes: a warp's own share, and rows
+// that do not exist, by exists(row). A lane meets its own values again, so a row of 32 float2 is
+// free of bank conflicts.
+template <class Tile, class Exists>
+__device__ __forceinline__ AttentionResult<Tile> merge_warps(float2* shared,
                                                              const AttentionWarp<Tile>& warp,
-                                                             const AttentionSums<Tile>& sums) {
+                                                             const AttentionSums<Tile>& sums,
+                                                             const Exists& exists) {
   constexpr int kDims = Tile::kHeadSize / 8;
-  constexpr int kFragments = Tile::kBlocksM * (kDims + 1);  // of a lane, the state last
-  static_assert(Tile::kWarpsKv * Tile::kWarpsM * kFragments * 32 * 16 <=
+  constexpr int kShare = AttentionResult<Tile>::kDims;
+  constexpr int kPairs = kDims + 1;  // of a lane and row: its values, and the state
+  constexpr int kWarpRows = 2 * Tile::kBlocksM;
+  static_assert(Tile::kWarpsKv * Tile::kWarpsM * kWarpRows * kPairs * 32 * 8 <=
                     Tile::kQBytes + Tile::kStages * Tile::kStageBytes,
                 "the results of the warps do not fit where Q, K and V were");
   const float scale = softmax_scale(Tile::kHeadSize);
   const int tile_warp = warp.m / (16 * Tile::kBlocksM);
-  const auto fragment = [&](int kv_warp, int block, int index) -> float4& {
-    const int row = (kv_warp * Tile::kWarpsM + tile_warp) * kFragments + block * (kDims + 1);
-    return shared[(row + index) * 32 + warp.lane];
+  const auto pair = [&](int kv_warp, int row, int index) -> float2& {
+    const int first = ((kv_warp * Tile::kWarpsM + tile_warp) * kWarpRows + row) * kPairs;
+    return shared[(first + index) * 32 + warp.lane];
   };
+  AttentionResult<Tile> result = {};
+  result.first_dims = warp.kv * kShare;
   __syncthreads();  // Q, K and V have been read
 #pragma unroll
-  for (int block = 0; block < Tile::kBlocksM; ++block) {
+  for (int row = 0; row < kWarpRows; ++row) {
+    const int block = row / 2, half = row % 2;
+    if (!exists(warp.row(block, half))) continue;
 #pragma unroll
     for (int dims = 0; dims < kDims; ++dims) {
-      const float* sum = sums.output[block][dims];
-      fragment(warp.kv, block, dims) = {sum[0], sum[1], sum[2], sum[3]};
+      const float* sum = &sums.output[block][dims][2 * half];
+      if (dims / kShare == warp.kv) {
+        result.output[block][dims % kShare][2 * half] = sum[0];
+        result.output[block][dims % kShare][2 * half + 1] = sum[1];
+      } else {
+        pair(warp.kv, row, dims) = {sum[0], sum[1]};
+      }
     }
-    fragment(warp.kv, block, kDims) = {sums.maximum[block][0], sums.maximum[block][1],
-                                       sums.weights[block][0], sums.weights[block][2]};
+    pair(warp.kv, row, kDims) = {sums.maximum[block][half], sums.weights[block][2 * half]};
   }
   __syncthreads();
 
-  AttentionResult<Tile> result = {};
-  result.first_dims = warp.kv * AttentionResult<Tile>::kDims;
 #pragma unroll
-  for (int block = 0; block < Tile::kBlocksM; ++block) {
-    float4 states[Tile::kWarpsKv];
-    float2 maximum = {masked_score(), masked_score()};
+  for (int row = 0; row < kWarpRows; ++row) {
+    const int block = row / 2, half = row % 2;
+    if (!exists(warp.row(block, half))) continue;
+    const float own_maximum = sums.maximum[block][half];
+    float2 states[Tile::kWarpsKv - 1];
+    float maximum = own_maximum;
+    const auto other = [&](int i) { return (warp.kv + 1 + i) % Tile::kWarpsKv; };
 #pragma unroll
-    for (int other = 0; other < Tile::kWarpsKv; ++other) {
-      states[other] = fragment(other, block, kDims);
-      maximum = {fmaxf(maximum.x, states[other].x), fmaxf(maximum.y, states[other].y)};
+    for (int i = 0; i < Tile::kWarpsKv - 1; ++i) {
+      states[i] = pair(other(i), row, kDims);
+      maximum = fmaxf(maximum, states[i].x);
     }
-    result.maximum[block][0] = maximum.x;
-    result.maximum[block][1] = maximum.y;
+    const float own_factor = softmax_weight(own_maximum, maximum, scale);
+    result.maximum[block][half] = maximum;
+    result.weights[block][half] = sums.weights[block][2 * half] * own_factor;
 #pragma unroll
-    for (int other = 0; other < Tile::kWarpsKv; ++other) {
-      const float factors[2] = {softmax_weight(states[other].x, maximum.x, scale),
-                                softmax_weight(states[other].y, maximum.y, scale)};
-      result.weights[block][0] += states[other].z * factors[0];
-      result.weights[block][1] += states[other].w * factors[1];
+    for (int dims = 0; dims < kShare; ++dims) {
+      result.output[block][dims][2 * half] *= own_factor;
+      result.output[block][dims][2 * half + 1] *= own_factor;
+    }
 #pragma unroll
-      for (int dims = 0; dims < AttentionResult<Tile>::kDims; ++dims) {
+    for (int i = 0; i < Tile::kWarpsKv - 1; ++i) {
+      const float factor = softmax_weight(states[i].x, maximum, scale);
+      result.weights[block][half] += states[i].y * factor;
+#pragma unroll
+      for (int dims = 0; dims < kShare; ++dims) {
         if (!result.has(dims)) continue;
-        const float4 part = fragment(other, block, result.first_dims + dims);
-        float* sum = result.output[block][dims];
-        sum[0] += part.x * factors[0];
-        sum[1] += part.y * factors[0];
-        sum[2] += part.z * factors[1];
-        sum[3] += part.w * factors[1];
+        const float2 part = pair(other(i), row, result.first_dims + dims);
+        result.output[block][dims][2 * half] += part.x * factor;
+        result.output[block][dims][2 * half + 1] += part.y * factor;
       }
     }
   }
@@ -95,14 +111,15 @@ __device__ __forceinline__ AttentionResult<Tile> own_result(const AttentionSums<
 }
 
 // What each warp stores of its tile; `shared` is where Q, K and V were.
-template <class Tile>
-__device__ __forceinline__ AttentionResult<Tile> result_of(float4* shared,
+template <class Tile, class Exists>
+__device__ __forceinline__ AttentionResult<Tile> result_of(float2* shared,
                                                            const AttentionWarp<Tile>& warp,
-                                                           const AttentionSums<Tile>& sums) {
+                                                           const AttentionSums<Tile>& sums,
+                                                           const Exists& exists) {
   if constexpr (Tile::kWarpsKv == 1) {
     return own_result<Tile>(sums);
   } else {
-    return merge_warps<Tile>(shared, warp, sums);
+    return merge_warps<Tile>(shared, warp, sums, exists);
   }
 }
 

@@ -20,11 +20,22 @@ enum class AttentionMode : int32_t {
 // CTAs that may share a KV range: what the combine kernel has room for.
 constexpr int32_t kMaxAttentionSplits = 64;
 
-// Output heads that one CTA of the combine kernel merges: few splits leave room for several.
+// Splits that one thread of the combine kernel merges at a time: it has their parts in flight.
+constexpr int32_t kCombinedSplits = 4;
+
+// Threads of the combine kernel that share the splits of the same four values of a head: as many as
+// it takes to have all parts in flight.
+EDGE_LLM_HOST_DEVICE constexpr int32_t combine_lanes(int32_t threads, int32_t head_size,
+                                                     int32_t splits) {
+  const int32_t places = threads / (head_size / 4);
+  const int32_t wanted = (splits + kCombinedSplits - 1) / kCombinedSplits;
+  return wanted < places ? wanted : places;
+}
+
+// Output heads that one CTA of the combine kernel merges.
 EDGE_LLM_HOST_DEVICE constexpr int32_t combined_heads(int32_t threads, int32_t head_size,
                                                       int32_t splits) {
-  const int32_t places = threads / (head_size / 4);  // a thread merges four values
-  return splits < places ? places / splits : 1;
+  return threads / (head_size / 4) / combine_lanes(threads, head_size, splits);
 }
 
 struct AttentionParams {

@@ -4,6 +4,7 @@
 // with heads = batch * q_len * num_q_heads, in the order of the output.
 #pragma once
 
+#include "kernels/attention/attention_divisor.cuh"
 #include "kernels/attention/attention_params.h"
 #include "kernels/fixed_width_types.h"
 
@@ -11,14 +12,16 @@ namespace edge_llm {
 
 // The tiles of one split of the KV range. Its length follows the row's real one, so that a short
 // row in a large cache still uses every CTA: no split is longer than another by more than a tile.
+// The last ones are the short ones, as theirs are the new tokens.
 struct SplitRange {
   int first_tile;
   int last_tile;  // exclusive
 
-  __device__ __forceinline__ SplitRange(int slots, int tile_kv, int split, int splits) {
+  __device__ __forceinline__ SplitRange(int slots, int tile_kv, int split,
+                                        const SmallDivisor& splits) {
     const int tiles = (slots + tile_kv - 1) / tile_kv;
-    first_tile = tiles * split / splits;
-    last_tile = tiles * (split + 1) / splits;
+    first_tile = splits.ceil(tiles * split);
+    last_tile = splits.ceil(tiles * (split + 1));
   }
 };
 

@@ -2,6 +2,7 @@
 // straight from the cache, where the append kernel has put the new ones.
 #pragma once
 
+#include "kernels/attention/attention_divisor.cuh"
 #include "kernels/attention/attention_geometry.cuh"
 #include "kernels/attention/attention_merge.cuh"
 #include "kernels/attention/attention_params.h"
@@ -13,69 +14,90 @@
 #include "kernels/attention/attention_turn.cuh"
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/griddepcontrol.cuh"
+#include "kernels/ptx/opaque.cuh"
 #include "kernels/ptx/shared_address.cuh"
 
 namespace edge_llm {
 
-// What a CTA does: kTileQ tokens of one Q head.
+// Which kTileQ tokens of which Q head a CTA has. The last tokens see the most, so their CTAs start
+// first. What the end needs is found there again, from an opaque blockIdx: the main loop has no
+// registers to spare.
+template <class Tile>
+struct PrefillPlace {
+  int split;
+  int head;
+  int first_token;
+
+  __device__ __forceinline__ PrefillPlace(const AttentionParams& params, uint32_t block_x,
+                                          uint32_t block_y) {
+    split = static_cast<int>(block_x) / params.num_q_heads;
+    head = static_cast<int>(block_x) - split * params.num_q_heads;
+    first_token = first_token_of(block_y);
+  }
+
+  static __device__ __forceinline__ int first_token_of(uint32_t block_y) {
+    return static_cast<int>(gridDim.y - 1 - block_y) * Tile::kTileQ;
+  }
+};
+
+// What a CTA does.
 template <class Tile>
 struct PrefillWork {
   const AttentionParams& params;
   const AttentionWarp<Tile>& warp;
+  const PrefillPlace<Tile>& place;
   AttentionRow row;
-  int head;
-  int first_token;
-  int tokens;          // valid ones of the tile; none where <= 0
-  int newest;          // slot of the tile's first token
-  int slots;           // that the tile's last token sees
-  int first_new_tile;  // of the CTA's: what the append kernel writes starts there
+  const char* keys;  // of the KV head, in the cache
+  int newest;        // slot of the tile's first token
+  int slots;         // that the tile's last token sees; 0 where no token is valid
 
   __device__ __forceinline__ PrefillWork(const AttentionParams& params,
-                                         const AttentionWarp<Tile>& warp, int batch, int head,
-                                         int q_tile)
-      : params(params), warp(warp), row(attention_row(params, batch)), head(head) {
-    first_token = q_tile * Tile::kTileQ;
-    tokens = min(row.tokens - first_token, Tile::kTileQ);
-    newest = row.first_slot + first_token;
+                                         const AttentionWarp<Tile>& warp, int batch,
+                                         const PrefillPlace<Tile>& place)
+      : params(params), warp(warp), place(place), row(attention_row(params, batch)) {
+    const int group = params.num_q_heads / params.num_kv_heads;
+    keys = cache_head(params, batch, 0, place.head / group);
+    newest = row.first_slot + place.first_token;
+    const int tokens = min(row.tokens - place.first_token, Tile::kTileQ);
     slots = tokens > 0 ? newest + tokens : 0;
   }
 
-  __device__ __forceinline__ void load_q(uint32_t q) const {
-    gather_heads<Tile, Tile::kTileQ, 1>(q, [&](int token) -> const char* {
-      return token < tokens ? packed_head(params, row.batch, first_token + token, head) : nullptr;
-    });
-  }
+  __device__ __forceinline__ bool is_valid(int token) const { return newest + token < slots; }
 
-  template <class Ready>
-  __device__ __forceinline__ void turn_q(uint32_t q, const Ready& ready) const {
-    turn_heads<Tile, Tile::kTileQ, 4>(
-        q, 0, Tile::kTileQ, params.rotary_size,
-        [&](int token) {
-          return token < tokens ? rope_angles(params, row.batch, newest + token) : nullptr;
-        },
-        ready);
-  }
-
-  __device__ __forceinline__ void load_k_v(uint32_t stage, int tile) const {
-    const int first_slot = tile * Tile::kTileKv;
-    // What was before the append kernel has ended: it waits for that before it lets this one start.
-    if (tile == first_new_tile) ptx::griddepcontrol_wait();
-    const int kv_head = head / (params.num_q_heads / params.num_kv_heads);
-    const KvHeads heads = kv_heads(params, row.batch, kv_head).from(first_slot, Tile::kHeadBytes);
-    const int count = slots - first_slot;
-    const auto load = [&](uint32_t target, const char* first) {
-      if (count >= Tile::kTileKv) return load_heads<Tile, Tile::kTileKv>(target, first);
-      gather_heads<Tile, Tile::kTileKv, 1>(target, [&](int slot) -> const char* {
-        return slot < count ? first + slot * Tile::kHeadBytes : nullptr;
-      });
+  // Q comes before K and V: the append kernel may still be at work.
+  __device__ __forceinline__ void before_k(uint32_t q) const {
+    constexpr int kInFlight = 2;  // pairs of a thread, in 24 registers each
+    const auto head_of = [&](int token) -> const char* {
+      if (!is_valid(token)) return nullptr;
+      return packed_head(params, row.batch, place.first_token + token, place.head);
     };
-    load(stage, heads.k);
-    load(stage + Tile::kKvBytes, heads.v);
+    const auto angles_of = [&](int token) -> const float* {
+      return is_valid(token) ? rope_angles(params, row.batch, newest + token) : nullptr;
+    };
+#pragma unroll 1
+    for (int i = 0; i < kThreadPairs<Tile, Tile::kTileQ>; i += kInFlight) {
+      HeadPairs<Tile, Tile::kTileQ, kInFlight, decltype(head_of)> pairs(i, head_of);
+      pairs.load_angles(params.rotary_size, angles_of);
+      pairs.store(q, params.rotary_size, angles_of);
+    }
   }
 
-  __device__ __forceinline__ void prepare() const {}
+  __device__ __forceinline__ void load_k(uint32_t stage, int tile) const {
+    // What was before the append kernel has ended: it waits for that before it lets this one start.
+    const int first_new = newest - PrefillPlace<Tile>::first_token_of(ptx::opaque(blockIdx.y));
+    if ((tile + 1) * Tile::kTileKv > first_new) ptx::griddepcontrol_wait();
+    load(stage, tile, 0);
+  }
 
-  __device__ __forceinline__ void complete(uint32_t, int) const {}
+  __device__ __forceinline__ void load_v(uint32_t stage, int tile) const {
+    load(stage + Tile::kKvBytes, tile, values_behind_keys(params));
+  }
+
+  __device__ __forceinline__ void before_v() const {}
+
+  __device__ __forceinline__ void prepare(uint32_t) const {}
+
+  __device__ __forceinline__ void add_new(uint32_t, int) const {}
 
   __device__ __forceinline__ void mask(int tile, AttentionScores<Tile>& scores) const {
     const int first_slot = tile * Tile::kTileKv;
@@ -96,37 +118,49 @@ struct PrefillWork {
       }
     }
   }
+
+ private:
+  __device__ __forceinline__ void load(uint32_t target, int tile, int64_t distance) const {
+    const int first_slot = tile * Tile::kTileKv;
+    // The distance is found anew for each tile: it takes two registers, which the widest one lacks.
+    const char* first = keys + static_cast<int64_t>(first_slot) * Tile::kHeadBytes + distance;
+    const int count = slots - first_slot;
+    if (count >= Tile::kTileKv) return load_heads<Tile, Tile::kTileKv>(target, first);
+    gather_heads<Tile, Tile::kTileKv, 1>(target, [&](int slot) -> const char* {
+      return slot < count ? first + slot * Tile::kHeadBytes : nullptr;
+    });
+  }
 };
 
-// Grid: (num_q_heads * splits, tiles of q_len, batch). The last tokens see the most, so their CTAs
-// start first. Without splits the output is written, else the partial results.
+// Grid: (num_q_heads * splits, tiles of q_len, batch). Without splits the output is written, else
+// the partial results.
 template <class Tile>
 __device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
   extern __shared__ __align__(128) unsigned char shared_tiles[];
   const AttentionWarp<Tile> warp;
-  const int split = blockIdx.x / params.num_q_heads;
-  const int head = blockIdx.x - split * params.num_q_heads;
+  const PrefillPlace<Tile> place(params, blockIdx.x, blockIdx.y);
   ptx::griddepcontrol_launch_dependents();
-  PrefillWork<Tile> work(params, warp, blockIdx.z, head, gridDim.y - 1 - blockIdx.y);
+  PrefillWork<Tile> work(params, warp, blockIdx.z, place);
 
   AttentionSums<Tile> sums;
-  const SplitRange range(work.slots, Tile::kTileKv, split, params.splits);
-  work.first_new_tile = max(work.row.first_slot / Tile::kTileKv, range.first_tile);
+  const SplitRange range(work.slots, Tile::kTileKv, place.split, SmallDivisor(params.splits));
   attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
                sums);
   // In every CTA, also where it needs nothing new: the kernel behind waits for this one alone.
   ptx::griddepcontrol_wait();
-  const AttentionResult<Tile> result =
-      result_of<Tile>(reinterpret_cast<float4*>(shared_tiles), warp, sums);
+  const AttentionResult<Tile> result = result_of<Tile>(reinterpret_cast<float2*>(shared_tiles),
+                                                       warp, sums, [](int) { return true; });
 
+  const PrefillPlace<Tile> end(params, ptx::opaque(blockIdx.x), ptx::opaque(blockIdx.y));
 #pragma unroll
   for (int block = 0; block < Tile::kBlocksM; ++block) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int token = warp.row(block, half);
-      if (work.first_token + token >= params.q_len) continue;
-      const int64_t index = q_head_index(params, work.row.batch, work.first_token + token, head);
-      store_row<Tile>(params, split, index, warp, result, block, half, token < work.tokens);
+      const int row = warp.row(block, half);
+      const int token = end.first_token + row;
+      if (token >= params.q_len) continue;
+      const int64_t index = q_head_index(params, blockIdx.z, token, end.head);
+      store_row<Tile>(params, end.split, index, warp, result, block, half, work.is_valid(row));
     }
   }
 }

@@ -96,4 +96,45 @@ __device__ __forceinline__ uint4 turned_chunk(const uint4& chunk, const uint4& o
   return {result[0], result[1], result[2], result[3]};
 }
 
+// A chunk of a head in global memory, turned, if there are angles; zeros without a head.
+__device__ __forceinline__ uint4 turned_global_chunk(const char* head, const float* angles,
+                                                     int rotary_size, int chunk) {
+  if (head == nullptr) return {0, 0, 0, 0};
+  const uint4* chunks = reinterpret_cast<const uint4*>(head);
+  if (angles == nullptr || chunk * kChunkValues >= rotary_size) return chunks[chunk];
+  if (turns_in_chunks(rotary_size)) {
+    const int half = rotary_size / 2 / kChunkValues;  // chunks
+    const bool first = chunk < half;
+    const int pair = first ? chunk : chunk - half;
+    ChunkAngles eight;
+    eight.load(angles, rotary_size, pair * kChunkValues);
+    return turned_chunk(chunks[chunk], chunks[first ? chunk + half : pair], eight,
+                        first ? -1.f : 1.f);
+  }
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int dim = chunk * kChunkValues + 2 * i;
+    words[i] = ptx::cvt_f16x2_f32(turned_value(head, angles, rotary_size, dim),
+                                  turned_value(head, angles, rotary_size, dim + 1));
+  }
+  return {words[0], words[1], words[2], words[3]};
+}
+
+// The chunks c and c + head_size / 16 of a head: where all dimensions turn, they turn together.
+struct ChunkPair {
+  uint4 first;
+  uint4 second;
+};
+
+__device__ __forceinline__ ChunkPair load_pair(const char* head, int head_size, int chunk) {
+  const uint4* chunks = reinterpret_cast<const uint4*>(head) + chunk;
+  return {chunks[0], chunks[head_size / kChunkValues / 2]};
+}
+
+__device__ __forceinline__ ChunkPair turned_pair(const ChunkPair& pair, const ChunkAngles& angles) {
+  return {turned_chunk(pair.first, pair.second, angles, -1.f),
+          turned_chunk(pair.second, pair.first, angles, 1.f)};
+}
+
 }  // namespace edge_llm

@@ -63,23 +63,73 @@ struct AttentionResult {
   }
 };
 
+// The A fragments of Q. Eight warps have a multiprocessor, and so the registers, for themselves,
+// and keep them where they are few; others read them for each tile.
+template <class Tile>
+class QFragments {
+ public:
+  static constexpr bool kKept = Tile::kThreads >= 256 && Tile::kBlocksM == 1;
+
+  // All of Q lies in `q`.
+  __device__ __forceinline__ QFragments(uint32_t q, const AttentionWarp<Tile>& warp)
+      : q_(q), warp_(warp) {
+    if constexpr (kKept) {
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) read(lane_address(q), step, kept_[step]);
+    }
+  }
+
+  // What get() reads in a tile.
+  __device__ __forceinline__ uint32_t address() const {
+    return kKept ? 0 : lane_address(ptx::opaque(q_));
+  }
+
+  // Those of 16 dimensions.
+  __device__ __forceinline__ void get(uint32_t address, int step,
+                                      uint32_t (&a)[Tile::kBlocksM][4]) const {
+    if constexpr (!kKept) return read(address, step, a);
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocksM; ++block) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) a[block][i] = kept_[step][block][i];
+    }
+  }
+
+ private:
+  static constexpr int kSteps = Tile::kHeadSize / 16;
+
+  __device__ __forceinline__ uint32_t lane_address(uint32_t q) const {
+    const int matrix = warp_.lane / 8;  // of the 8 x 8 ones, whose row lane % 8 this lane addresses
+    return q + head_offset<Tile>(warp_.m + 8 * (matrix % 2) + warp_.lane % 8, matrix / 2);
+  }
+
+  static __device__ __forceinline__ void read(uint32_t address, int step,
+                                              uint32_t (&a)[Tile::kBlocksM][4]) {
+#pragma unroll
+    for (int block = 0; block < Tile::kBlocksM; ++block) {
+      ptx::ldmatrix_x4(a[block], step_address<Tile>(address, step) + 16 * block * Tile::kHeadBytes);
+    }
+  }
+
+  const uint32_t q_;
+  const AttentionWarp<Tile>& warp_;
+  uint32_t kept_[kKept ? kSteps : 1][Tile::kBlocksM][4];
+};
+
 // scores = Q K^T of one tile.
 template <class Tile>
-__device__ __forceinline__ void multiply_q_k(uint32_t q, uint32_t k,
+__device__ __forceinline__ void multiply_q_k(const QFragments<Tile>& q, uint32_t k,
                                              const AttentionWarp<Tile>& warp,
                                              AttentionScores<Tile>& scores) {
   const int row = warp.lane % 8;  // of the 8 x 8 matrix whose row this lane addresses
   const int matrix = warp.lane / 8;
-  const uint32_t q_lane = q + head_offset<Tile>(warp.m + 8 * (matrix % 2) + row, matrix / 2);
   const uint32_t k_lane =
       k + head_offset<Tile>(warp.kv * Tile::kWarpKv + 8 * (matrix / 2) + row, matrix % 2);
+  const uint32_t q_address = q.address();
 #pragma unroll
   for (int step = 0; step < Tile::kHeadSize / 16; ++step) {
     uint32_t a[Tile::kBlocksM][4];
-#pragma unroll
-    for (int block = 0; block < Tile::kBlocksM; ++block) {
-      ptx::ldmatrix_x4(a[block], step_address<Tile>(q_lane, step) + 16 * block * Tile::kHeadBytes);
-    }
+    q.get(q_address, step, a);
 #pragma unroll
     for (int pair = 0; pair < Tile::kWarpKv / 16; ++pair) {
       uint32_t b[4];  // K^T of 16 slots
@@ -184,56 +234,76 @@ __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWa
   }
 }
 
-// Attends to the tiles [first_tile, last_tile) of the KV range. `work` knows what they hold:
-//   load_q(q), load_k_v(stage, tile)  start to fill shared memory with cp.async
-//   prepare()                         does what can wait until loads are on their way
-//   turn_q(q, ready)                  turns Q by RoPE once ready() has returned
-//   complete(stage, tile)             ends what cp.async began; all threads see what they loaded
-//   mask(tile, scores)                masks the scores of a tile
+// Attends to the tiles [first_tile, last_tile) of the KV range. `work` knows what they hold, and in
+// which order it takes them:
+//   before_k(q), before_v()  what comes before the first K, and before the first V
+//   load_k(stage, tile), load_v(stage, tile)  start to fill a stage of shared memory with cp.async
+//   prepare(q)               what can wait until loads are on their way; Q lies in `q` when all
+//                            threads have come here
+//   add_new(stage, tile)     what cp.async does not bring of a tile, after prepare
+//   mask(tile, scores)       masks the scores of a tile
 template <class Tile, class Work>
 __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile>& warp,
-                                       int first_tile, int last_tile, const Work& work,
+                                       int first_tile, int last_tile, Work& work,
                                        AttentionSums<Tile>& sums) {
   const auto stage_address = [&](int stage) {
     return shared + Tile::kQBytes + stage * Tile::kStageBytes;
   };
-  // One commit per tile, even where nothing is left to load: then "all but the newest groups have
-  // landed" means the same tile in every iteration.
-  const bool any = first_tile < last_tile;
-  if (any) work.load_q(shared);
+  work.before_k(shared);
+  if (first_tile >= last_tile) {
+    work.before_v();
+    return work.prepare(shared);
+  }
+  // A commit for the first K, and one per tile, even where nothing is left to load: then "all but
+  // the newest groups have landed" means the same tile in every iteration.
+  work.load_k(stage_address(0), first_tile);
+  ptx::cp_async_commit_group();
+  work.before_v();
+  work.load_v(stage_address(0), first_tile);
   ptx::cp_async_commit_group();
 #pragma unroll 1
-  for (int stage = 0; stage < Tile::kStages; ++stage) {
-    if (first_tile + stage < last_tile) work.load_k_v(stage_address(stage), first_tile + stage);
-    ptx::cp_async_commit_group();
-  }
-  work.prepare();
-  if (any) {
-    work.turn_q(shared, [] {
-      ptx::cp_async_wait_group<Tile::kStages>();
-      __syncthreads();
-    });
-  }
-
-  const float scale = softmax_scale(Tile::kHeadSize);
-  int stage = 0;
-#pragma unroll 1  // one tile is enough work to schedule
-  for (int tile = first_tile; tile < last_tile; ++tile) {
-    ptx::cp_async_wait_group<Tile::kStages - 1>();
-    __syncthreads();
-    const uint32_t k = stage_address(stage);
-    work.complete(k, tile);
-    AttentionScores<Tile> scores = {};
-    multiply_q_k<Tile>(ptx::opaque(shared), k, warp, scores);
-    work.mask(tile, scores);
-    update_maximum<Tile>(scale, scores, sums);
-    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scale, scores, sums);
-    if (tile + Tile::kStages < last_tile) {
-      __syncthreads();  // all have read the stage
-      work.load_k_v(k, tile + Tile::kStages);
+  for (int ahead = 1; ahead < Tile::kStages; ++ahead) {
+    if (first_tile + ahead < last_tile) {
+      work.load_k(stage_address(ahead), first_tile + ahead);
+      work.load_v(stage_address(ahead), first_tile + ahead);
     }
     ptx::cp_async_commit_group();
-    stage = stage == Tile::kStages - 1 ? 0 : stage + 1;
+  }
+  work.prepare(shared);
+#pragma unroll 1
+  for (int ahead = 0; ahead < Tile::kStages; ++ahead) {
+    if (first_tile + ahead < last_tile) work.add_new(stage_address(ahead), first_tile + ahead);
+  }
+  ptx::cp_async_wait_group<Tile::kStages>();
+  __syncthreads();  // Q and the first K are there
+  const QFragments<Tile> q(shared, warp);
+
+  const float scale = softmax_scale(Tile::kHeadSize);
+  uint32_t k = stage_address(0);
+  bool waits_for_v = true;
+#pragma unroll 1  // one tile is enough work to schedule
+  for (int tile = first_tile;;) {
+    AttentionScores<Tile> scores = {};
+    multiply_q_k<Tile>(q, k, warp, scores);
+    work.mask(tile, scores);
+    update_maximum<Tile>(scale, scores, sums);
+    if (waits_for_v) {
+      ptx::cp_async_wait_group<Tile::kStages - 1>();
+      __syncthreads();  // the first V is there
+    }
+    multiply_weights_v<Tile>(k + Tile::kKvBytes, warp, scale, scores, sums);
+    waits_for_v = false;
+    if (++tile >= last_tile) break;
+    ptx::cp_async_wait_group<Tile::kStages - 2>();
+    __syncthreads();  // the tile is there, and all have read the one before
+    const int newest = tile + Tile::kStages - 1;
+    if (newest < last_tile) {
+      work.load_k(k, newest);
+      work.load_v(k, newest);
+      work.add_new(k, newest);
+    }
+    ptx::cp_async_commit_group();
+    k = k == stage_address(Tile::kStages - 1) ? stage_address(0) : k + Tile::kStageBytes;
   }
 }
 

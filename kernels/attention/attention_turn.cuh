@@ -1,79 +1,89 @@
-// RoPE of heads that lie in shared memory, where they are.
+// Heads of the packed QKV on their way to shared memory, turned by RoPE in registers.
 #pragma once
 
 #include "kernels/attention/attention_rope.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/fixed_width_types.h"
-#include "kernels/ptx/half2.cuh"
-#include "kernels/ptx/ld_shared.cuh"
 #include "kernels/ptx/st_shared.cuh"
 
 namespace edge_llm {
 
-// Turns the heads [first_row, last_row), at most kRows, by all threads together. angles_of(row) are
-// the angles of a head, null for one that stays as it is. The angles are on their way before
-// ready() returns, which waits until the heads are there for all threads; what is turned is there
-// for all after the next barrier. A thread has the angles of up to kMostInFlight chunks in flight,
-// in 16 registers each.
-template <class Tile, int kRows, int kMostInFlight, class AnglesOf, class Ready>
-__device__ __forceinline__ void turn_heads(uint32_t heads, int first_row, int last_row,
-                                           int rotary_size, const AnglesOf& angles_of,
-                                           const Ready& ready) {
-  const int half = rotary_size / 2;
-  if (!turns_in_chunks(rotary_size)) {
-    ready();
-#pragma unroll 1
-    for (int item = threadIdx.x; item < (last_row - first_row) * half; item += Tile::kThreads) {
-      const int row = first_row + item / half;
-      const int pair = item % half;
-      const float* angles = angles_of(row);
-      if (angles == nullptr) continue;
-      const auto address = [&](int dim) {
-        return heads + head_offset<Tile>(row, dim / kChunkValues) + dim % kChunkValues * 2;
-      };
-      const float x = ptx::cvt_f32_f16(ptx::ld_shared_u16(address(pair)));
-      const float y = ptx::cvt_f32_f16(ptx::ld_shared_u16(address(pair + half)));
-      const float cosine = angles[pair], sine = angles[half + pair];
-      ptx::st_shared_u16(address(pair), ptx::cvt_f16_f32(turned(x, y, cosine, -sine)));
-      ptx::st_shared_u16(address(pair + half), ptx::cvt_f16_f32(turned(y, x, cosine, sine)));
+// Pairs of chunks of kRows heads, from head_of(row), which is null for zeros: kItems of a thread,
+// from its item `first` on. They are on their way from the constructor on.
+template <class Tile, int kRows, int kItems, class HeadOf>
+class HeadPairs {
+ public:
+  __device__ __forceinline__ HeadPairs(int first, const HeadOf& head_of)
+      : first_(first), head_of_(head_of) {
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) {
+      const char* head = exists(i) ? head_of_(row(i)) : nullptr;
+      pairs_[i] = head == nullptr ? ChunkPair{} : load_pair(head, Tile::kHeadSize, chunk(i));
     }
-    return;
   }
 
-  constexpr int kMostItems = kRows * Tile::kHeadChunks / 2;
-  constexpr int kMostTurns = (kMostItems + Tile::kThreads - 1) / Tile::kThreads;
-  constexpr int kBatch = kMostTurns < kMostInFlight ? kMostTurns : kMostInFlight;
-  const int half_chunks = half / kChunkValues;
-  const int items = (last_row - first_row) * half_chunks;
-  bool waits = true;
-  int first = threadIdx.x;
-  do {
-    ChunkAngles angles[kBatch];
-    uint32_t addresses[kBatch][2];
-    bool turns[kBatch];
+  // Starts to load angles_of(row), which is null for a head that stays as it is.
+  template <class AnglesOf>
+  __device__ __forceinline__ void load_angles(int rotary_size, const AnglesOf& angles_of) {
+    if (rotary_size != Tile::kHeadSize) return;
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int item = first + i * Tile::kThreads;
-      const int row = first_row + item / half_chunks;
-      const int pair = item % half_chunks;
-      const float* source = item < items ? angles_of(row) : nullptr;
-      turns[i] = source != nullptr;
-      addresses[i][0] = heads + head_offset<Tile>(row, pair);
-      addresses[i][1] = heads + head_offset<Tile>(row, pair + half_chunks);
-      if (turns[i]) angles[i].load(source, rotary_size, pair * kChunkValues);
+    for (int i = 0; i < kItems; ++i) {
+      const float* from = exists(i) ? angles_of(row(i)) : nullptr;
+      turns_[i] = from != nullptr;
+      if (turns_[i]) angles_[i].load(from, rotary_size, chunk(i) * kChunkValues);
     }
-    if (waits) ready();
-    waits = false;
+  }
+
+  // Stores them, turned by what was loaded from angles_of(row).
+  template <class AnglesOf>
+  __device__ __forceinline__ void store(uint32_t target, int rotary_size,
+                                        const AnglesOf& angles_of) const {
+    if (rotary_size != Tile::kHeadSize) return store_turned_in_part(target, rotary_size, angles_of);
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (!turns[i]) continue;
-      const uint4 x = ptx::ld_shared_v4(addresses[i][0]);
-      const uint4 y = ptx::ld_shared_v4(addresses[i][1]);
-      ptx::st_shared_v4(addresses[i][0], turned_chunk(x, y, angles[i], -1.f));
-      ptx::st_shared_v4(addresses[i][1], turned_chunk(y, x, angles[i], 1.f));
+    for (int i = 0; i < kItems; ++i) {
+      if (!exists(i)) break;
+      const ChunkPair pair = turns_[i] ? turned_pair(pairs_[i], angles_[i]) : pairs_[i];
+      ptx::st_shared_v4(target + head_offset<Tile>(row(i), chunk(i)), pair.first);
+      ptx::st_shared_v4(target + head_offset<Tile>(row(i), chunk(i) + kRowPairs), pair.second);
     }
-    first += kBatch * Tile::kThreads;
-  } while (first < items);
-}
+  }
+
+ private:
+  static constexpr int kRowPairs = Tile::kHeadChunks / 2;
+
+  template <class AnglesOf>
+  __device__ __forceinline__ void store_turned_in_part(uint32_t target, int rotary_size,
+                                                       const AnglesOf& angles_of) const {
+#pragma unroll 1
+    for (int i = 0; i < kItems; ++i) {
+      if (!exists(i)) break;
+#pragma unroll 1
+      for (int at = chunk(i); at < Tile::kHeadChunks; at += kRowPairs) {
+        ptx::st_shared_v4(
+            target + head_offset<Tile>(row(i), at),
+            turned_global_chunk(head_of_(row(i)), angles_of(row(i)), rotary_size, at));
+      }
+    }
+  }
+
+  __device__ __forceinline__ unsigned item(int i) const {
+    return (first_ + i) * Tile::kThreads + threadIdx.x;
+  }
+  __device__ __forceinline__ bool exists(int i) const { return item(i) < kRows * kRowPairs; }
+  __device__ __forceinline__ int row(int i) const { return static_cast<int>(item(i) / kRowPairs); }
+  __device__ __forceinline__ int chunk(int i) const {
+    return static_cast<int>(item(i) % kRowPairs);
+  }
+
+  const int first_;
+  const HeadOf head_of_;
+  ChunkPair pairs_[kItems];
+  ChunkAngles angles_[kItems];
+  bool turns_[kItems];
+};
+
+// Pairs of chunks of a thread, where all threads share those of kRows heads.
+template <class Tile, int kRows>
+constexpr int kThreadPairs = (kRows * Tile::kHeadChunks / 2 + Tile::kThreads - 1) / Tile::kThreads;
 
 }  // namespace edge_llm

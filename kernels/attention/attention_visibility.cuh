@@ -38,43 +38,86 @@ __device__ __forceinline__ uint32_t tokens_with_slot(const AttentionRow& row, in
   return count >= 32 ? ~0u : (1u << count) - 1;
 }
 
+// What a tree's mask gives as 32 bits of a token; needs no row, like given_position.
+__device__ __forceinline__ uint32_t given_mask(const AttentionParams& params, int batch, int token,
+                                               int word) {
+  if (params.mode != AttentionMode::kTreeDecode) return 0;
+  if (token >= params.q_len || word >= params.mask_words) return 0;
+  const int64_t mask_row = static_cast<int64_t>(batch) * params.q_len + token;
+  return params.tree_mask[mask_row * params.mask_words + word];
+}
+
 // 32 bits of what a token sees: those of the mask, or itself and all before.
-__device__ __forceinline__ uint32_t visible_tokens(const AttentionParams& params,
-                                                   const AttentionRow& row, int token, int word) {
-  if (row.tree) {
-    if (word >= params.mask_words) return 0;
-    const int64_t mask_row = static_cast<int64_t>(row.batch) * params.q_len + token;
-    return params.tree_mask[mask_row * params.mask_words + word];
-  }
+__device__ __forceinline__ uint32_t visible_tokens(const AttentionRow& row, int token, int word,
+                                                   uint32_t given) {
+  if (row.tree) return given;
   const int last = token - 32 * word;
   if (last < 0) return 0;
   return last >= 31 ? ~0u : (2u << last) - 1;
 }
 
-// Fills `visibility` by all threads of a CTA; token_of(row) is the token of a row of the tile, at
-// least q_len where the row holds none. Barriers around it are up to the caller.
-template <int kRows, class TokenOf>
-__device__ __forceinline__ void find_visible_tokens(const AttentionParams& params,
-                                                    const AttentionRow& row,
-                                                    const TokenOf& token_of,
-                                                    TokenVisibility<kRows>& visibility) {
-  const int lane = threadIdx.x % 32;
-  for (int word = threadIdx.x / 32; word < kTreeWords; word += blockDim.x / 32) {
-    const int position = token_position(params, row, 32 * word + lane);
-    visibility.positions[32 * word + lane] = position;
-    const uint32_t bits = __ballot_sync(0xffffffffu, position >= 0);
-    if (lane == 0) visibility.valid[word] = bits;
+// Finds the visibility by all threads of a CTA, in steps: what it loads depends on nothing else on
+// the device. token_of(row) is the token of a row of the tile, at least q_len where the row holds
+// none.
+template <int kRows, int kThreads>
+class FindVisibility {
+ public:
+  // Starts to load.
+  template <class TokenOf>
+  __device__ __forceinline__ FindVisibility(const AttentionParams& params, int batch,
+                                            const TokenOf& token_of) {
+#pragma unroll
+    for (int i = 0; i < kTokens; ++i) {
+      const int token = index(i);
+      positions_[i] = token < 32 * kTreeWords ? given_position(params, batch, token) : -1;
+    }
+#pragma unroll
+    for (int i = 0; i < kMasks; ++i) {
+      const int row = index(i) / kTreeWords;
+      masks_[i] = row < kRows ? given_mask(params, batch, token_of(row), index(i) % kTreeWords) : 0;
+    }
   }
-  __syncthreads();
-  for (int i = threadIdx.x; i < kRows * kTreeWords; i += blockDim.x) {
-    const int word = i % kTreeWords;
-    const int token = token_of(i / kTreeWords);
-    const bool valid = token < params.q_len && visibility.token_valid(token);
-    visibility.rows[i / kTreeWords][word] = valid ? visible_tokens(params, row, token, word) &
-                                                        visibility.valid[word] &
-                                                        tokens_with_slot(row, word)
-                                                  : 0;
+
+  // The tokens; a barrier has to follow.
+  __device__ __forceinline__ void put_tokens(const AttentionParams& params, const AttentionRow& row,
+                                             TokenVisibility<kRows>& visibility) const {
+#pragma unroll
+    for (int i = 0; i < kTokens; ++i) {
+      const int token = index(i);
+      if (token >= 32 * kTreeWords) break;  // all of a warp
+      const int position = token_position(params, row, token, positions_[i]);
+      visibility.positions[token] = position;
+      const uint32_t bits = __ballot_sync(0xffffffffu, position >= 0);
+      if (threadIdx.x % 32 == 0) visibility.valid[token / 32] = bits;
+    }
   }
-}
+
+  // What the rows see; another barrier has to follow.
+  template <class TokenOf>
+  __device__ __forceinline__ void put_rows(const AttentionParams& params, const AttentionRow& row,
+                                           const TokenOf& token_of,
+                                           TokenVisibility<kRows>& visibility) const {
+#pragma unroll
+    for (int i = 0; i < kMasks; ++i) {
+      const int tile_row = index(i) / kTreeWords;
+      const int word = index(i) % kTreeWords;
+      if (tile_row >= kRows) break;
+      const int token = token_of(tile_row);
+      const bool valid = token < params.q_len && visibility.token_valid(token);
+      const uint32_t seen = visible_tokens(row, token, word, masks_[i]) & visibility.valid[word] &
+                            tokens_with_slot(row, word);
+      visibility.rows[tile_row][word] = valid ? seen : 0;
+    }
+  }
+
+ private:
+  static constexpr int kTokens = (32 * kTreeWords + kThreads - 1) / kThreads;  // of a thread
+  static constexpr int kMasks = (kRows * kTreeWords + kThreads - 1) / kThreads;
+
+  static __device__ __forceinline__ int index(int i) { return i * kThreads + threadIdx.x; }
+
+  int positions_[kTokens];
+  uint32_t masks_[kMasks];
+};
 
 }  // namespace edge_llm

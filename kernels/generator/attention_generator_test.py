@@ -49,6 +49,12 @@ def test_impossible_rows_are_refused(change: dict[str, object], message: str) ->
         AttentionVariant.from_row(_NAME, {**_DECODE, **change})
 
 
+def test_combine_has_shared_memory_for_its_threads() -> None:
+    row = {"kind": "combine", "threads": 512, "ctas_per_sm": 2}
+    with pytest.raises(ValueError, match="threads is 512, more than 256"):
+        AttentionVariant.from_row("attention_combine_f16", row)
+
+
 def test_every_head_size_has_prefill_and_decode() -> None:
     tables = Tables.from_json(pathlib.Path("kernels/tables.json").read_text())
     sizes = {

@@ -104,6 +104,9 @@ class Decode(AttentionTile):
 _TILED = {"prefill": Prefill, "decode": Decode}
 _UNTILED = ("append", "combine")
 
+# What attention_combine.cuh has shared memory for.
+_MOST_COMBINE_THREADS = 256
+
 
 @dataclasses.dataclass(frozen=True)
 class AttentionVariant:
@@ -143,7 +146,13 @@ class AttentionVariant:
             variant = cls(name, kind, tile.threads, tile.shared_bytes, ctas_per_sm, tile)
             computed = tile.name
         else:
-            variant = cls(name, kind, fields["threads"], 0, ctas_per_sm, None)
+            threads = fields["threads"]
+            require(
+                kind != "combine" or threads <= _MOST_COMBINE_THREADS,
+                name,
+                f"threads is {threads}, more than {_MOST_COMBINE_THREADS}",
+            )
+            variant = cls(name, kind, threads, 0, ctas_per_sm, None)
             computed = f"attention_{kind}_f16"
         require(name == computed, name, f"its facts give the name {computed}")
         require_range_of_threads(variant.threads, name)

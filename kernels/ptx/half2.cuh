@@ -54,14 +54,6 @@ __device__ __forceinline__ float cvt_f32_f16(uint16_t value) {
   return d;
 }
 
-// cvt.rn.f16.f32
-// PTX ISA, "Data movement and conversion instructions: cvt".
-__device__ __forceinline__ uint16_t cvt_f16_f32(float value) {
-  uint16_t d;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(d) : "f"(value));
-  return d;
-}
-
 // cvt.rn.f16x2.f32: `low` in the lower half, that is at the lower address once stored.
 // PTX ISA, "Data movement and conversion instructions: cvt".
 __device__ __forceinline__ uint32_t cvt_f16x2_f32(float low, float high) {

@@ -5,12 +5,6 @@
 
 namespace edge_llm::ptx {
 
-// st.shared.u16: one FP16 value as bits.
-// PTX ISA, "Data movement and conversion instructions: st".
-__device__ __forceinline__ void st_shared_u16(uint32_t address, uint16_t value) {
-  asm volatile("st.shared.u16 [%0], %1;" ::"r"(address), "h"(value) : "memory");
-}
-
 // st.shared.v4.u32: 16 bytes.
 // PTX ISA, "Data movement and conversion instructions: st".
 __device__ __forceinline__ void st_shared_v4(uint32_t address, const uint4& value) {

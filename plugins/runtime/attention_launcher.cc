@@ -254,6 +254,8 @@ AttentionPlan plan_attention(const AttentionProblem& problem, const DeviceFacts&
          "SM ", device.sm, " has ", sm_facts(device.sm).shared_per_block, "; change its row in ",
          "kernels/variants.bzl");
   }
+  plan.shared_bytes = least_spread_shared_bytes(
+      plan.variant->shared_bytes, plan.splits * unsplit_ctas(*plan.variant, problem), device);
   plan.order = launch_order(device.sm);
   if (plan.splits > 1) {
     plan.workspace_bytes = partial_bytes(plan.splits * output_heads(problem), problem.head_size);
@@ -283,7 +285,9 @@ std::vector<KernelRequest> attention_kernels(int sm, int64_t head_size) {
   for (const AttentionVariant& variant : kAttentionVariants) {
     const bool wanted = variant.head_size == 0 || variant.head_size == head_size;
     if (wanted && variant.shared_bytes <= sm_facts(sm).shared_per_block) {
-      requests.push_back({variant.name, variant.shared_bytes});
+      // Tiles may be spread; append and combine have static shared memory, which counts too.
+      const bool has_tile = variant.head_size != 0;
+      requests.push_back({variant.name, has_tile ? sm_facts(sm).shared_per_block : 0});
     }
   }
   return requests;
@@ -299,21 +303,23 @@ void launch_attention(const CudaDriver& driver, const KernelSet& kernels, const 
   const AttentionProblem problem{params.mode,        params.batch,        params.q_len,
                                  params.num_q_heads, params.num_kv_heads, params.head_size,
                                  params.capacity};
-  const auto launch = [&](const AttentionVariant& variant, const Grid& grid) {
-    launch_variant(driver, kernels, variant, grid, variant.shared_bytes, params, plan.order,
-                   stream);
+  const auto launch = [&](const AttentionVariant& variant, const Grid& grid, int64_t shared_bytes) {
+    launch_variant(driver, kernels, variant, grid, shared_bytes, params, plan.order, stream);
   };
   if (plan.variant->kind == AttentionKind::kPrefill) {
     const AttentionVariant& append = untiled_variant(AttentionKind::kAppend);
-    launch(append, {ceil_div(append_items(problem), append.threads), problem.batch});
-    launch(*plan.variant, {problem.num_q_heads * plan.splits, plan.row_tiles, problem.batch});
+    launch(append, {ceil_div(append_items(problem), append.threads), problem.batch},
+           append.shared_bytes);
+    launch(*plan.variant, {problem.num_q_heads * plan.splits, plan.row_tiles, problem.batch},
+           plan.shared_bytes);
   } else {
-    launch(*plan.variant, {plan.row_tiles * problem.num_kv_heads, plan.splits, problem.batch});
+    launch(*plan.variant, {plan.row_tiles * problem.num_kv_heads, plan.splits, problem.batch},
+           plan.shared_bytes);
   }
   if (plan.splits == 1) return;
   const AttentionVariant& combine = untiled_variant(AttentionKind::kCombine);
   const int64_t heads = combined_heads(combine.threads, params.head_size, plan.splits);
-  launch(combine, {ceil_div(output_heads(problem), heads)});
+  launch(combine, {ceil_div(output_heads(problem), heads)}, combine.shared_bytes);
 }
 
 }  // namespace edge_llm

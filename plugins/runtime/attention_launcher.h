@@ -29,7 +29,8 @@ struct AttentionProblem {
 struct AttentionPlan {
   const AttentionVariant* variant = nullptr;  // null when there are no tokens: nothing to launch
   int64_t row_tiles = 0;                      // CTAs along the rows of one head of the variant
-  int splits = 1;  // CTAs along the KV range; more than 1: combine follows
+  int splits = 1;            // CTAs along the KV range; more than 1: combine follows
+  int64_t shared_bytes = 0;  // dynamic shared memory of a CTA of the variant
   LaunchOrder order = LaunchOrder::kAfterPrevious;
   int64_t workspace_bytes = 0;  // the partial results of splits
 };

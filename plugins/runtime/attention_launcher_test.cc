@@ -339,8 +339,22 @@ TEST(SplitChunkIsCombined) {
   EXPECT_EQ(launches[1].x, 128u);  // four splits of 32 heads
   EXPECT_EQ(launches[1].y, 2u);
   EXPECT_EQ(launched(2), "attention_combine_f16");
-  EXPECT_EQ(launches[2].x, 4096u);  // 256 threads merge four splits of two heads of 128
+  EXPECT_EQ(launches[2].x, 1024u);  // 256 threads merge four splits of eight heads of 128
   for (const Launch& launch : launches) EXPECT_EQ(launch.params.splits, 4);
+}
+
+TEST(NoMultiprocessorTakesMoreThanItsShare) {
+  const int64_t most = sm_facts(90).shared_per_sm;
+  for (const int64_t batch : {1, 8, 32}) {  // 256 CTAs on 132 multiprocessors
+    launch_on_recorder(problem_of(Mode::kDecode, batch, 1, {32, 8, 128}, 4096), {90, 132});
+    const int64_t bytes = launches.at(0).shared_bytes + kReservedSharedBytes;
+    EXPECT_TRUE(2 * bytes <= most && 3 * bytes > most);
+  }
+  // Shares that do not fit at once are as they are.
+  const AttentionProblem problem = problem_of(Mode::kDecode, 64, 1, {32, 8, 128}, 4096);
+  launch_on_recorder(problem, {90, 132});
+  EXPECT_EQ(launches.at(0).shared_bytes,
+            static_cast<unsigned>(plan_attention(problem, {90, 132}).variant->shared_bytes));
 }
 
 TEST(FewCtasHaveMoreWarps) {

@@ -33,6 +33,14 @@ int64_t spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFact
   return std::max(shared_bytes, std::min(spread, facts.shared_per_block));
 }
 
+int64_t least_spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFacts& device) {
+  constexpr int64_t kUnit = 128;
+  const SmFacts facts = sm_facts(device.sm);
+  const int64_t too_many = ceil_div(ctas, device.sm_count) + 1;
+  const int64_t units = (facts.shared_per_sm / too_many - kReservedSharedBytes) / kUnit + 1;
+  return std::max(shared_bytes, std::min(units * kUnit, facts.shared_per_block));
+}
+
 LaunchOrder launch_order(int sm) {
   return sm_facts(sm).dependent_launch ? LaunchOrder::kWaitsItself : LaunchOrder::kAfterPrevious;
 }

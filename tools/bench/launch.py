@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import pathlib
 import struct
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from tools.ptx_emulator.cuda_driver import CudaDriver
 
 _MAX_DYNAMIC_SHARED_BYTES = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _PROGRAMMATIC_STREAM_SERIALIZATION = 6  # a CUlaunchAttributeID
+
+# kCombinedSplits of attention_params.h.
+_COMBINED_SPLITS = 4
 
 # In the order of AttentionMode.
 _MODES = ("prefill", "chunk", "decode", "tree")
@@ -213,12 +217,16 @@ def attention(
     else:
         rows = case.q_len * (model.q_heads // model.kv_heads)
         grid = (_ceil_div(rows, tile_q) * model.kv_heads, splits, batch)
-    launcher.launch(variant, grid, params, stream)
+    shared = residency.least_spread_shared_bytes(
+        variant, images.sm_facts, math.prod(grid), launcher.sm_count
+    )
+    launcher.launch(variant, grid, params, stream, shared)
     if splits > 1:
         combine = images.only("attention", "combine")
-        places = combine["threads"] // (model.head_size // 4)  # combined_heads() of the kernels
+        places = combine["threads"] // (model.head_size // 4)
+        lanes = min(places, _ceil_div(splits, _COMBINED_SPLITS))  # as combine_lanes()
         heads = batch * case.q_len * model.q_heads
-        launcher.launch(combine, (_ceil_div(heads, max(1, places // splits)),), params, stream)
+        launcher.launch(combine, (_ceil_div(heads, places // lanes),), params, stream)
 
 
 def _ceil_div(a: int, b: int) -> int:
