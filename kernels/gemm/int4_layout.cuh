@@ -49,4 +49,11 @@ __device__ __forceinline__ int64_t packed_offset(int n, int tile, int half, int 
   return static_cast<int64_t>(n / 4) * k * 2 + tile * 128 + (n % 4) * 32 + half * 16;
 }
 
+// Bytes from the start of a line in shared memory to its chunk of 16 bytes. Chunk c of line l moves
+// to c ^ l % 8: eight lines have the same chunk in eight different columns of 16 bytes, that is in
+// all 32 banks. It is the 128-byte swizzle of wgmma too.
+__device__ __forceinline__ int swizzled_chunk(int line, int chunk) {
+  return (chunk ^ (line % 8)) * 16;
+}
+
 }  // namespace edge_llm

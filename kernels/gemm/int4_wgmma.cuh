@@ -90,7 +90,7 @@ struct Int4WgmmaStages {
   __device__ __forceinline__ void init() const {
     if (threadIdx.x < Tile::kStages) {
       ptx::mbarrier_init(landed(threadIdx.x), Tile::kLoadingThreads);
-      ptx::mbarrier_init(read(threadIdx.x), Tile::kComputingThreads / 32);
+      ptx::mbarrier_init(read(threadIdx.x), Tile::kComputingThreads);
     }
     __syncthreads();
   }
@@ -108,10 +108,6 @@ struct Int4WgmmaTurn {
     parity ^= 1;
   }
 };
-
-// Chunk c of 16 bytes of line l moves to c ^ l % 8: eight lines have the same chunk in eight
-// different columns of 16 bytes, that is in all 32 banks. It is the 128-byte swizzle of wgmma too.
-__device__ __forceinline__ int swizzled(int line, int chunk) { return (chunk ^ line % 8) * 16; }
 
 // The loading warps: copies the tiles of k of a range into the stages.
 template <class Tile>
@@ -134,8 +130,8 @@ __device__ __forceinline__ void load_stages(const Int4GemmParams& params,
   const char* scales = static_cast<const char*>(params.scales) +
                        (static_cast<int64_t>(range.first) * params.n + first.n + 4 * thread) * 2;
   const uint32_t x_place =
-      chunk / 8 * Tile::kXHalfBytes + line * Tile::kRowBytes + swizzled(line, chunk % 8);
-  const uint32_t weight_place = line * Tile::kLineBytes + swizzled(line, chunk);
+      chunk / 8 * Tile::kXHalfBytes + line * Tile::kRowBytes + swizzled_chunk(line, chunk % 8);
+  const uint32_t weight_place = line * Tile::kLineBytes + swizzled_chunk(line, chunk);
   const int rows_left = params.m - first.m - line;
   const int lines_left = (params.n - first.n) / 4 - line;
   const bool has_scales = first.n + 4 * thread < params.n;
@@ -144,8 +140,7 @@ __device__ __forceinline__ void load_stages(const Int4GemmParams& params,
   // While a stage is copied the ones before land: half of them, so that the other half is there to
   // compute with.
   constexpr int kInFlight = Tile::kStages / 2;
-  Int4WgmmaTurn<Tile> turn;
-  int landed = 0;
+  Int4WgmmaTurn<Tile> turn, landed;
 #pragma unroll 1
   for (int tile = range.first; tile < range.last + kInFlight; ++tile) {
     if (tile < range.last) {
@@ -176,8 +171,8 @@ __device__ __forceinline__ void load_stages(const Int4GemmParams& params,
     if (tile < range.first + kInFlight) continue;
     ptx::cp_async_wait_group<kInFlight>();
     ptx::fence_proxy_async();
-    ptx::mbarrier_arrive(stages.landed(landed));
-    landed = landed == Tile::kStages - 1 ? 0 : landed + 1;
+    ptx::mbarrier_arrive(stages.landed(landed.stage));
+    landed.next();
   }
 }
 
@@ -201,7 +196,7 @@ __device__ __forceinline__ void load_words(uint32_t weights, const Int4WgmmaWarp
   const int matrix = warp.lane / 8;
   const int line = (warp.n + 8 * (matrix % 2) + row) / 4;
   const int chunk = 8 * half + row % 4 * 2 + matrix / 2;
-  ptx::ldmatrix_x4(words, weights + line * Tile::kLineBytes + swizzled(line, chunk));
+  ptx::ldmatrix_x4(words, weights + line * Tile::kLineBytes + swizzled_chunk(line, chunk));
 }
 
 // The A fragment of k16 step `step` of 64 k.
@@ -231,7 +226,6 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
 #pragma unroll 1
   do {
     ptx::mbarrier_wait(stages.landed(turn.stage), turn.parity);
-    __syncwarp();  // all lanes have read the weights and scales of the stage before
     const uint32_t first_scale = stages.scales(turn.stage) + (warp.n + warp.lane / 4) * 2;
     const uint32_t scales[2] = {ptx::mov_f16x2(ptx::ld_shared_u16(first_scale)),
                                 ptx::mov_f16x2(ptx::ld_shared_u16(first_scale + 16))};
@@ -254,8 +248,7 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
         ptx::wgmma_wait_group<1>();
         // The last product of the stage before is over.
         const bool first = half == 0 && step == 0;
-        if (first && tile > range.first && warp.lane == 0)
-          ptx::mbarrier_arrive(stages.read(before));
+        if (first && tile > range.first) ptx::mbarrier_arrive(stages.read(before));
       }
     }
     before = turn.stage;

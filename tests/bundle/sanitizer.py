@@ -34,6 +34,15 @@ SUITE = (
     "test_split_k",
 )
 
+# mbarriers of one CTA, two for each stage: left to itself the tool makes room for too few of them.
+_MBARRIERS = "--num-cuda-barriers=16"
+_OPTIONS = {
+    # Our own code checks what each call of the driver returns.
+    "memcheck": ("--report-api-errors=no",),
+    "racecheck": (_MBARRIERS,),
+    "synccheck": (_MBARRIERS,),
+}
+
 _PROGRAM = "compute-sanitizer"
 _CUDA = pathlib.Path("/usr/local/cuda/bin")
 _SUMMARY = re.compile(r"^=+ +(?:\w+ )?SUMMARY: (.*)$", re.MULTILINE)
@@ -63,8 +72,7 @@ class Sanitizer:
         return [
             program(),
             f"--tool={self.tool}",
-            # Our own code checks what each call of the driver returns.
-            *(["--report-api-errors=no"] if self.tool == "memcheck" else []),
+            *_OPTIONS.get(self.tool, ()),
             f"--log-file={self.output / self.tool}.%p.log",
         ]
 
