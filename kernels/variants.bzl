@@ -80,7 +80,7 @@ INT4_GEMM_VARIANTS = {
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
 # Left out: decode tiles of 64 rows for the head sizes of models without published draft heads
 # (32, 80, 96, 256), whose trees take more tiles of 16 rows, and prefill tiles of 32 and 64 rows for the
-# rarer head sizes (32, 80, 96), where short prompts gain from them; each adds 0.5 MB of images.
+# rarer head sizes (32, 80, 96), where short prompts gain from them; each is compiled and tested for ten SMs.
 ATTENTION_VARIANTS = {
     "attention_append_f16": {"kind": "append", "threads": 256, "ctas_per_sm": 4},
     "attention_prefill_f16_d32_q128": {"kind": "prefill", "head_size": 32, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},

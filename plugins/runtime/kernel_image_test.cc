@@ -28,15 +28,27 @@ TEST(SymbolsNameSourceAndSm) {
   }
 }
 
-TEST(CubinsAreElfFiles) {
+TEST(ImagesAreWholeFatbins) {
+  struct FatbinHeader {  // CUDA's fatbinary_section.h
+    uint32_t magic;
+    uint16_t version;
+    uint16_t header_bytes;
+    uint64_t bytes_behind;
+  };
+  constexpr uint32_t kMagic = 0xba55ed50;
+  for (const KernelImage* image = edge_llm_kernel_images; image->symbol != nullptr; ++image) {
+    FatbinHeader header;
+    ASSERT_TRUE(image->size > static_cast<int64_t>(sizeof(header)));
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(image->data) % alignof(FatbinHeader), 0u);
+    std::memcpy(&header, image->data, sizeof(header));
+    EXPECT_EQ(header.magic, kMagic);
+    EXPECT_EQ(static_cast<int64_t>(header.header_bytes + header.bytes_behind), image->size);
+  }
+}
+
+TEST(CubinsComeBeforePtx) {
   for (const KernelImage* image = edge_llm_kernel_images; image != &last_image(); ++image) {
     EXPECT_EQ(image->format, kCubin);
-    ASSERT_TRUE(image->size > 4);
-    EXPECT_EQ(std::memcmp(image->data,
-                          "\x7f"
-                          "ELF",
-                          4),
-              0);
   }
 }
 
@@ -45,15 +57,4 @@ TEST(PtxIsOfTheNewestSm) {
   for (const KernelImage* image = edge_llm_kernel_images; image->symbol != nullptr; ++image) {
     EXPECT_LE(image->sm, last_image().sm);
   }
-}
-
-TEST(PtxEndsWithAZeroThatItsSizeDoesNotCount) {
-  const KernelImage& ptx = last_image();
-  EXPECT_EQ(static_cast<int64_t>(std::strlen(reinterpret_cast<const char*>(ptx.data))), ptx.size);
-}
-
-TEST(PtxHoldsTheNumberOfItsSm) {
-  const std::string text(reinterpret_cast<const char*>(last_image().data), last_image().size);
-  EXPECT_NE(text.find(".target sm_" + std::to_string(last_image().sm)), std::string::npos);
-  EXPECT_NE(text.find(".entry " + std::string(last_image().symbol)), std::string::npos);
 }

@@ -5,6 +5,7 @@ load("//platforms:platforms.bzl", "PLATFORMS")
 load("//tools/bazel:defs.bzl", "py_test", "requirement")
 load("//tools/bazel:transition.bzl", "for_platform")
 
+_CUOBJDUMP = "@pypi_nvidia_cuda_cuobjdump//:cuobjdump"
 _QEMU = "@qemu//:usr/bin/qemu-aarch64"
 _LIBRARIES = ["@qemu//:usr/lib/aarch64-linux-gnu/%s" % name for name in [
     "ld-linux-aarch64.so.1",
@@ -74,8 +75,12 @@ def platform_tests(name, programs):
     py_test(
         name = name + "_release_test",
         srcs = ["release_test.py"],
-        data = [name + "_dist", "//kernels:manifest"],
-        env = {"ARCHIVE": "$(rlocationpath :%s_dist)" % name, "PLATFORM": name},
+        data = [name + "_dist", "//kernels:manifest", _CUOBJDUMP],
+        env = {
+            "ARCHIVE": "$(rlocationpath :%s_dist)" % name,
+            "CUOBJDUMP": "$(rlocationpath %s)" % _CUOBJDUMP,
+            "PLATFORM": name,
+        },
         deps = [requirement("pyelftools"), requirement("spdx-tools")],
     )
     if PLATFORMS[name]["cpu"] != "aarch64":

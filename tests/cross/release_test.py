@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -44,7 +45,12 @@ EXPECTED = {
     "x86_64_cuda12": Expected((2, 28), (80, 86, 89, 90), "12.6", "EM_X86_64"),
 }
 PLATFORM = os.environ["PLATFORM"]
-ARCHIVE = pathlib.Path(os.environ["TEST_SRCDIR"]) / os.environ["ARCHIVE"]
+RUNFILES = pathlib.Path(os.environ["TEST_SRCDIR"])
+ARCHIVE = RUNFILES / os.environ["ARCHIVE"]
+CUOBJDUMP = RUNFILES / os.environ["CUOBJDUMP"]
+
+# The PTX that each CUDA release writes, and its driver reads (PTX ISA, release history).
+PTX_ISA = {"12.6": "8.5", "12.9": "8.8", "13.0": "9.0"}
 
 MOST_LIBRARY_BYTES = 15 * 10**6
 
@@ -119,11 +125,19 @@ def program(archive: dict[str, bytes], request: pytest.FixtureRequest) -> ELFFil
 
 
 @pytest.fixture(scope="module")
-def cubins(library: bytes) -> list[ELFFile]:
-    """The cubins in the library, found by their magic number."""
-    starts = [match.start() for match in re.finditer(rb"\x7fELF", library)][1:]
-    found = [ELFFile(io.BytesIO(library[start:])) for start in starts]
-    return [cubin for cubin in found if cubin["e_machine"] == "EM_CUDA"]
+def extracted(library: bytes, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder of the library's images, as NVIDIA's cuobjdump takes them out."""
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "library").write_bytes(library)
+    command = [CUOBJDUMP, "--extract-elf=all", "--extract-ptx=all", "library"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cubins(extracted: pathlib.Path) -> list[ELFFile]:
+    """The cubins in the library."""
+    return [ELFFile(io.BytesIO(path.read_bytes())) for path in extracted.glob("*.cubin")]
 
 
 def test_library_is_a_shared_object_for_the_platforms_processor(
@@ -159,6 +173,7 @@ def test_needed_libraries_are_of_the_c_library(program: ELFFile) -> None:
 def test_cubins_are_of_the_platforms_sms_and_cuda(
     cubins: list[ELFFile], expected: Expected
 ) -> None:
+    assert {cubin["e_machine"] for cubin in cubins} == {"EM_CUDA"}
     assert {sm_of(cubin) for cubin in cubins} == set(expected.sms)
     assert {cubin.header.e_ident.EI_ABIVERSION for cubin in cubins} == {expected.cubin_abi}
 
@@ -170,10 +185,14 @@ def test_every_variant_of_the_manifest_has_its_cubin(
     assert set().union(*map(kernels_of, cubins)) == images
 
 
-def test_ptx_is_of_the_newest_sm_and_the_platforms_cuda(library: bytes, expected: Expected) -> None:
-    newest = str(max(expected.sms)).encode()
-    assert set(re.findall(rb"\.target sm_(\w+)", library)) == {newest}
-    assert set(re.findall(rb"release (\d+\.\d+), V", library)) == {expected.cuda.encode()}
+def test_ptx_is_of_the_newest_sm_and_the_platforms_cuda(
+    extracted: pathlib.Path, expected: Expected
+) -> None:
+    texts = [path.read_text() for path in extracted.glob("*.ptx")]
+    assert texts
+    for text in texts:
+        assert re.findall(r"^\.target (\w+)", text, re.MULTILINE) == [f"sm_{max(expected.sms)}"]
+        assert re.findall(r"^\.version (\S+)", text, re.MULTILINE) == [PTX_ISA[expected.cuda]]
 
 
 def test_manifest_of_the_archive_tells_the_same(
@@ -192,8 +211,9 @@ def test_manifest_names_compilers_and_kernels(
     archive: dict[str, bytes], expected: Expected, images: set[str]
 ) -> None:
     manifest = json.loads(archive["manifest.json"])
-    assert manifest["compilers"].keys() == {"zig", "nvrtc"}
-    assert manifest["compilers"]["nvrtc"].startswith(f"{expected.cuda}.")
+    assert manifest["compilers"].keys() == {"zig", "nvrtc", "nvfatbin"}
+    for tool in ("nvrtc", "nvfatbin"):
+        assert manifest["compilers"][tool].startswith(f"{expected.cuda}.")
     assert {f"{name}_sm{sm}" for name, sms in manifest["kernels"].items() for sm in sms} == images
     for name, facts in manifest["files"].items():
         assert facts["bytes"] == len(archive[name])
@@ -247,7 +267,7 @@ def test_sbom_describes_every_file_and_component(archive: dict[str, bytes]) -> N
         row[key] for row in sbom["relationships"] for key in ("spdxElementId", "relatedSpdxElement")
     }
     assert related == set(identifiers)
-    components = {"libc++", "libc++abi", "libunwind", "pybind11", "zig", "nvrtc"}
+    components = {"libc++", "libc++abi", "libunwind", "pybind11", "zig", "nvrtc", "nvfatbin"}
     names = {package["name"] for package in sbom["packages"]}
     assert names == {"edge-llm-plugins", *components, *packages_of_bundle(archive)}
 

@@ -1,19 +1,23 @@
-"""Device code: one .cu per variant, compiled with NVRTC for every SM, embedded with a table."""
+"""Device code: one .cu per variant, compiled with NVRTC for every SM, packed, embedded with a table."""
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
 load("//platforms:platforms.bzl", "platform_select")
 
-# What each CUDA release comes from; `compiler` is the row of WHEEL_PINS with NVRTC.
+# What each CUDA release comes from; `compiler` and `packer` are the rows of WHEEL_PINS with NVRTC and nvFatbin.
 CUDA_RELEASES = {
     "12.6": {
         "compiler": "nvidia-cuda-nvrtc-cu12",
         "include": ["@pypi_nvidia_cuda_runtime_cu12//:include", "@pypi_nvidia_cuda_cccl_cu12//:include"],
+        "nvfatbin": ["@pypi_nvidia_nvfatbin_cu12//:nvfatbin"],
         "nvrtc": ["@pypi_nvidia_cuda_nvrtc_cu12//:nvrtc"],
+        "packer": "nvidia-nvfatbin-cu12",
     },
     "12.9": {
         "compiler": "nvidia-cuda-nvrtc-cu12-12.9",
         "include": ["@pypi_nvidia_cuda_runtime_cu12_12_9//:include", "@pypi_nvidia_cuda_cccl_cu12_12_9//:include"],
+        "nvfatbin": ["@pypi_nvidia_nvfatbin_cu12_12_9//:nvfatbin"],
         "nvrtc": ["@pypi_nvidia_cuda_nvrtc_cu12_12_9//:nvrtc"],
+        "packer": "nvidia-nvfatbin-cu12-12.9",
     },
     "13.0": {
         "compiler": "nvidia-cuda-nvrtc",
@@ -22,7 +26,9 @@ CUDA_RELEASES = {
             "@pypi_nvidia_cuda_crt//:include",
             "@pypi_nvidia_cuda_cccl//:include",
         ],
+        "nvfatbin": ["@pypi_nvidia_nvfatbin//:nvfatbin"],
         "nvrtc": ["@pypi_nvidia_cuda_nvrtc//:nvrtc"],
+        "packer": "nvidia-nvfatbin",
     },
 }
 
@@ -35,9 +41,9 @@ sm_list_flag = rule(
 )
 
 def cuda_release_filegroups():
-    """Declares :nvrtc and :include of the platform's CUDA release."""
-    native.filegroup(name = "nvrtc", srcs = platform_select(lambda row: CUDA_RELEASES[row["cuda"]]["nvrtc"]))
-    native.filegroup(name = "include", srcs = platform_select(lambda row: CUDA_RELEASES[row["cuda"]]["include"]))
+    """Declares :nvrtc, :nvfatbin and :include of the platform's CUDA release."""
+    for name in ("nvrtc", "nvfatbin", "include"):
+        native.filegroup(name = name, srcs = platform_select(lambda row: CUDA_RELEASES[row["cuda"]][name]))
 
 def _enabled_sms(ctx):
     """The SMs to compile for: the flag's, else the default; refuses one that cannot be compiled."""
@@ -56,13 +62,17 @@ def _stem(source):
 def _is_of_one_architecture(ctx, source):
     return _stem(source) in ctx.attr.one_architecture
 
+def _arch(ctx, source, sm):
+    return ctx.attr.archs[sm] + ("a" if _is_of_one_architecture(ctx, source) else "")
+
 def _compile(ctx, source, sm, format, line_info):
     """Declares the action that compiles one source for one SM.
 
     Returns:
-      A struct of the symbol, the SM, the format, the image and the compiler's report.
+      A struct of the symbol, the SM, the architecture, the format, the image and the compiler's report.
     """
     symbol = "%s_sm%s" % (_stem(source), sm)
+    arch = _arch(ctx, source, sm)
     image = ctx.actions.declare_file("%s/%s.%s" % (ctx.label.name, symbol, format))
     report = ctx.actions.declare_file("%s/%s.%s.log" % (ctx.label.name, symbol, format))
     args = ctx.actions.args()
@@ -70,7 +80,7 @@ def _compile(ctx, source, sm, format, line_info):
     args.add("--source", source)
     args.add("--symbol", symbol)
     args.add("--sm", sm)
-    args.add("--arch", ctx.attr.archs[sm] + ("a" if _is_of_one_architecture(ctx, source) else ""))
+    args.add("--arch", arch)
     args.add("--format", format)
     args.add("--output", image)
     args.add("--report", report)
@@ -87,7 +97,7 @@ def _compile(ctx, source, sm, format, line_info):
         outputs = [image, report],
         progress_message = "NVRTC %s (%s)" % (symbol, format),
     )
-    return struct(symbol = symbol, sm = sm, format = format, image = image, report = report)
+    return struct(symbol = symbol, sm = sm, arch = arch, format = format, image = image, report = report)
 
 def _images_of_each_source(sources, images):
     """One output group per source, so that a test depends on the images of its variant alone."""
@@ -96,6 +106,29 @@ def _images_of_each_source(sources, images):
         stem: depset([row.image for row in images if row.symbol == "%s_sm%s" % (stem, row.sm)])
         for stem in stems
     }
+
+def _embed(ctx, images):
+    """Declares the action that writes the assembly of the table, and the file of images that it includes.
+
+    What a GPU loads is packed; the emulator reads PTX as it is.
+    """
+    assembly = ctx.actions.declare_file(ctx.label.name + ".S")
+    embedded = ctx.actions.declare_file(ctx.label.name + ".bin")
+    packers = ctx.files._nvfatbin if ctx.attr.format == "cubin" else []
+    args = ctx.actions.args()
+    args.add("--assembly", assembly)
+    args.add("--images", embedded)
+    args.add_all(packers, before_each = "--nvfatbin")
+    for row in images:
+        args.add_joined([row.symbol, row.sm, row.arch, row.format, row.image], join_with = "=")
+    ctx.actions.run(
+        arguments = [args],
+        executable = ctx.executable._embed_images,
+        inputs = [row.image for row in images] + packers,
+        mnemonic = "EmbedImages",
+        outputs = [assembly, embedded],
+    )
+    return assembly, embedded
 
 def _cuda_images_impl(ctx):
     sms = _enabled_sms(ctx)
@@ -110,25 +143,13 @@ def _cuda_images_impl(ctx):
         if sm not in ctx.attr.excluded.get(_stem(source), [])
     ]
 
-    assembly = ctx.actions.declare_file(ctx.label.name + ".S")
-    args = ctx.actions.args()
-    args.add(assembly)
-    for row in images:
-        args.add_joined([row.symbol, row.sm, row.format, row.image], join_with = "=")
-    ctx.actions.run(
-        arguments = [args],
-        executable = ctx.executable._embed_images,
-        mnemonic = "EmbedImages",
-        outputs = [assembly],
-    )
-
+    assembly, embedded = _embed(ctx, images)
     toolchain = find_cpp_toolchain(ctx)
     features = cc_common.configure_features(ctx = ctx, cc_toolchain = toolchain)
-    files = [row.image for row in images]
     compilation, objects = cc_common.compile(
         name = ctx.label.name,
         actions = ctx.actions,
-        additional_inputs = files,
+        additional_inputs = [embedded],
         cc_toolchain = toolchain,
         feature_configuration = features,
         srcs = [assembly],
@@ -144,7 +165,7 @@ def _cuda_images_impl(ctx):
     )
     return [
         CcInfo(compilation_context = compilation, linking_context = linking),
-        DefaultInfo(files = depset(files)),
+        DefaultInfo(files = depset([row.image for row in images])),
         OutputGroupInfo(
             reports = depset([row.report for row in images]),
             **_images_of_each_source(ctx.files.srcs, images)
@@ -165,6 +186,7 @@ _cuda_images = rule(
         "_compile_kernel": attr.label(cfg = "exec", default = "//tools/cuda:compile_kernel", executable = True),
         "_embed_images": attr.label(cfg = "exec", default = "//tools/cuda:embed_images", executable = True),
         "_include": attr.label(default = "//tools/cuda:include"),
+        "_nvfatbin": attr.label(default = "//tools/cuda:nvfatbin"),
         "_nvrtc": attr.label(default = "//tools/cuda:nvrtc"),
         "_sms": attr.label(default = "//tools/cuda:sms"),
     },

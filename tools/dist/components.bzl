@@ -13,7 +13,9 @@ def components(cuda):
       Rows of name, version, SPDX licence, SPDX relationship to the release, and the wheel they come from.
     """
     zig = WHEEL_PINS["ziglang"]["version"]
-    nvrtc = WHEEL_PINS[CUDA_RELEASES[cuda]["compiler"]]["version"]
+    release = CUDA_RELEASES[cuda]
+    nvrtc = WHEEL_PINS[release["compiler"]]["version"]
+    nvfatbin = WHEEL_PINS[release["packer"]]["version"]
     pybind11 = WHEEL_PINS["pybind11"]["version"]
     return [
         _row("libc++", zig, "Apache-2.0 WITH LLVM-exception", "STATIC_LINK", "ziglang"),
@@ -21,7 +23,8 @@ def components(cuda):
         _row("libunwind", zig, "Apache-2.0 WITH LLVM-exception", "STATIC_LINK", "ziglang"),
         _row("pybind11", pybind11, "BSD-3-Clause", "STATIC_LINK", "pybind11"),
         _row("zig", zig, "MIT", "BUILD_TOOL_OF", "ziglang"),
-        _row("nvrtc", nvrtc, "LicenseRef-NVIDIA-CUDA", "BUILD_TOOL_OF", CUDA_RELEASES[cuda]["compiler"]),
+        _row("nvrtc", nvrtc, "LicenseRef-NVIDIA-CUDA", "BUILD_TOOL_OF", release["compiler"]),
+        _row("nvfatbin", nvfatbin, "LicenseRef-NVIDIA-CUDA", "BUILD_TOOL_OF", release["packer"]),
     ]
 
 def _row(name, version, license, relationship, wheel):
