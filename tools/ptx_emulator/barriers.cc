@@ -69,9 +69,8 @@ void check_place(Warp& warp, Barrier& barrier) {
   const bool same = barrier.first_pc == warp.pc || (mine.place != 0 && first.place == mine.place);
   if (same) return;
   report(warp, FaultKind::kBarrier, __builtin_ctz(warp.mask), [&] {
-    const std::string place = describe_place(*kernel.module, first.place);
     return "warps of the block meet at different barriers: others wait at " +
-           (place.empty() ? "PTX line " + std::to_string(first.ptx_line) : place);
+           describe_place(kernel, barrier.first_pc);
   });
 }
 

@@ -290,12 +290,10 @@ void Executor::report_deadlock() {
     const bool polls = warp.state == WarpState::kPolling;
     if (!polls && warp.state != WarpState::kAtBarrier) continue;
     if (first == nullptr) first = &warp;
-    const Instruction& at = kernel.code[warp.barrier_pc];
-    const std::string place = describe_place(*kernel.module, at.place);
     waiting += (waiting.empty() ? "warp " : ", warp ") + std::to_string(warp.id) + " at " +
                (polls ? describe_mbarrier(block_, warp.mbarrier)
                       : "barrier " + std::to_string(warp.barrier)) +
-               " (" + (place.empty() ? "PTX line " + std::to_string(at.ptx_line) : place) + ")";
+               " (" + describe_place(kernel, warp.barrier_pc) + ")";
   }
   report_at(*first, FaultKind::kDeadlock, first->barrier_pc, 0,
             [&] { return "no warp can go on: " + waiting; });

@@ -114,7 +114,7 @@ struct Module {
 // "sm_90a"
 std::string target_name(const Module& module);
 
-// "file.cuh:12, inlined at file.cu:40"; empty where the place is unknown.
-std::string describe_place(const Module& module, int place);
+// "file.cuh:12, inlined at file.cu:40", or "PTX line 99" where the place is unknown.
+std::string describe_place(const Kernel& kernel, int pc);
 
 }  // namespace ptx_emulator

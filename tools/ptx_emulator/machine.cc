@@ -143,9 +143,10 @@ std::string format(const char* pattern, ...) {
   return text;
 }
 
-std::string describe_place(const Module& module, int index) {
-  const SourcePlace& place = module.places[index];
-  if (place.line == 0) return "";
+std::string describe_place(const Kernel& kernel, int pc) {
+  const Module& module = *kernel.module;
+  const SourcePlace& place = module.places[kernel.code[pc].place];
+  if (place.line == 0) return "PTX line " + std::to_string(kernel.code[pc].ptx_line);
   std::string text = source_name(module, place.file, place.line);
   if (place.inlined_line != 0) {
     text += ", inlined at " + source_name(module, place.inlined_file, place.inlined_line);
