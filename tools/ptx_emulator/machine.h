@@ -77,8 +77,9 @@ struct AsyncCopy {
   std::array<uint8_t, 16> data{};
 };
 
-// kPolling: its last wait at an mbarrier failed, and it has not looked again.
-enum class WarpState : uint8_t { kReady, kAtBarrier, kPolling, kExited };
+// kPolling: its last wait at an mbarrier failed, and it has not looked again. kStuck: all its lanes
+// are parked, for one another.
+enum class WarpState : uint8_t { kReady, kAtBarrier, kPolling, kStuck, kExited };
 
 struct Block;
 
@@ -89,8 +90,9 @@ struct Warp {
   uint32_t mask = 0;    // lanes that execute the current instruction
   uint32_t active = 0;  // lanes at `pc`
   uint32_t live = 0;    // lanes that have not exited
+  uint32_t parked = 0;  // lanes that wait at the bar.warp.sync at their pc, for its members
   int pc = 0;
-  int rejoin_pc = 0;  // the lowest pc at which other live lanes wait
+  int rejoin_pc = 0;  // the lowest pc at which other lanes wait that may go on
   std::array<int, kLanes> lane_pc{};
   int barrier = 0;        // the one at which it waits, or
   uint32_t mbarrier = 0;  // the offset of the one that it polls, and
@@ -110,7 +112,7 @@ struct Warp {
   const Allocation* allocation = nullptr;  // the last one used: most accesses hit it again
 
   template <class T>
-  T* lanes(uint16_t slot) {
+  T* lanes(uint16_t slot) const {
     return reinterpret_cast<T*>(registers + static_cast<size_t>(slot) * kLanes);
   }
   uint32_t predicate(const Instruction& instruction, int operand) const {
@@ -175,6 +177,11 @@ void report_at(Warp& warp, FaultKind kind, int pc, int lane, Describe&& describe
 template <class Describe>
 void report(Warp& warp, FaultKind kind, int lane, Describe&& describe) {
   report_at(warp, kind, warp.pc, lane, describe);
+}
+
+template <class Visit>
+void for_each_lane(uint32_t lanes, Visit visit) {
+  for (; lanes != 0; lanes &= lanes - 1) visit(__builtin_ctz(lanes));
 }
 
 std::string format(const char* pattern, ...) __attribute__((format(printf, 1, 2)));
