@@ -195,7 +195,7 @@ void release_parked(Warp& warp) {
     if ((members & warp.live & ~met) != 0) continue;
     warp.parked &= ~met;
     for_each_lane(met, [&](int lane) { ++warp.lane_pc[lane]; });
-    warp.order_lanes();
+    warp.order_lanes(met);
   }
   rejoin(warp);
 }

@@ -104,7 +104,8 @@ struct Warp {
   Order order;              // what happened before what all lanes do now, and
   uint32_t ahead = 0;       // lanes that waited at an mbarrier while others did not: for them ...
   Order order_of_ahead;     // ... this did, too
-  uint32_t lane_epoch = 0;  // the first epoch since the lanes were last ordered
+  uint32_t lane_epoch = 0;  // the first epoch since the lanes were last ordered, and
+  std::array<Order::SomeLanes, kLanes> met;  // by lane: those that it met since, and whom they had
   std::vector<AsyncCopy> copies;
   std::array<uint32_t, kLanes> copy_group{};  // the group that the next commit closes
   WarpProducts products;
@@ -126,6 +127,13 @@ struct Warp {
   void end_epoch() { ++order.clock[id]; }
   // The lanes are ordered: what each of them did or joined happened before what all of them do now.
   void order_lanes();
+  // The same of these lanes alone, if there are others.
+  void order_lanes(uint32_t lanes);
+  // Whether what a lane of the warp did in an epoch happened before what another one does now.
+  bool lanes_ordered(int earlier, uint32_t epoch, int later) const {
+    if (epoch < lane_epoch) return true;
+    return (met[later].lanes >> earlier & 1) != 0 && epoch <= met[later].epoch;
+  }
   // These lanes know of what others passed on.
   void join(const Order& passed_on, uint32_t lanes);
   // What these lanes did, and what happened before, is passed on.

@@ -139,6 +139,9 @@ shfl.sync.idx.b32 %r6, %r0, 0, 31, -1;
 st.global.u32 [%out], %r4;
 )";
   expect_results(body, [](uint32_t lane) { return lane ^ 16; });
+  // Lanes that come to the first barrier meet nobody but themselves.
+  expect_fault(replaced(body, "bar.warp.sync -1;", "bar.warp.sync 0xfffff;"), "race",
+               "within the warp");
 }
 
 TEST(OtherLanesAreLateInEachRoundOfALoop) {
@@ -282,6 +285,117 @@ done:
 st.global.u32 [%out], %r4;
 )";
   expect_results(in_turn, next_in_half);
+}
+
+TEST(LanesThatDidNotMeetAreNotOrdered) {
+  // Each half has met when it reads what the other one wrote.
+  const std::string halves = R"(
+setp.lt.u32 %p1, %r0, 16;
+selp.b32 %r7, 0xffff, 0xffff0000, %p1;
+st.shared.u32 [%r1], %r0;
+bar.warp.sync %r7;
+ld.shared.u32 %r4, [%r3];
+st.global.u32 [%out], %r4;
+)";
+  expect_fault(halves, "race", "read after write within the warp");
+  expect_results(replaced(halves, "%r7;\nld", "%r7;\nbar.warp.sync -1;\nld"),
+                 [](uint32_t lane) { return lane ^ 16; });
+  // A lane writes what its half has read, or the other half.
+  const std::string overwritten = R"(
+setp.lt.u32 %p1, %r0, 16;
+selp.b32 %r7, 0xffff, 0xffff0000, %p1;
+setp.eq.u32 %p2, %r0, 3;
+@%p2 st.shared.u32 [words], %r0;
+bar.warp.sync -1;
+@%p1 ld.shared.u32 %r4, [words];
+bar.warp.sync %r7;
+@%p2 st.shared.u32 [words], %r0;
+st.global.u32 [%out], %r0;
+)";
+  expect_results(overwritten, [](uint32_t lane) { return lane; });
+  expect_fault(replaced(overwritten, "%r0, 3;", "%r0, 20;"), "race",
+               "write after read within the warp: shared+0 was read by several lanes");
+  expect_fault(replaced(overwritten, "bar.warp.sync %r7;", ""), "race",
+               "write after read within the warp: shared+0 was read by several lanes");
+}
+
+TEST(LanesKnowWhatThoseThatTheyMeetKnow) {
+  // Lane 0 meets lane 1, and lane 1 meets lane 2, which reads the word of lane 0.
+  const std::string chain = R"(
+setp.lt.u32 %p1, %r0, 2;
+setp.eq.u32 %p2, %r0, 1;
+setp.eq.u32 %p3, %r0, 2;
+st.shared.u32 [%r1], %r0;
+@%p1 bar.warp.sync 3;
+@%p2 bra meet;
+@!%p3 bra done;
+meet:
+bar.warp.sync 6;
+@%p3 ld.shared.u32 %r0, [words];
+done:
+st.global.u32 [%out], %r0;
+)";
+  expect_results(chain, [](uint32_t lane) { return lane == 2 ? 0 : lane; });
+  expect_fault(
+      replaced(chain, "@%p3 ld.shared.u32 %r0, [words];", "ld.shared.u32 %r0, [words+12];"), "race",
+      "shared+12 was written by lane 3 with no __syncwarp since");
+  // Reads are forgotten where a lane that met the reader reads the word as well.
+  expect_results(replaced(chain, "done:\n", "@%p3 ld.shared.u32 %r4, [words+8];\ndone:\n"),
+                 [](uint32_t lane) { return lane == 2 ? 0 : lane; });
+}
+
+TEST(AMeetingOfLanesIsPassedOnAndHandedOn) {
+  // The lower half of warp 0 meets, and its lane 0 arrives for it; lane 0 of warp 1 waits, and
+  // meets the lower half of its warp, which reads.
+  const std::string body = R"(
+setp.eq.u32 %p1, %r60, 0;
+@%p1 mbarrier.init.shared.b64 [full], 1;
+setp.eq.u32 %p1, %r0, 0;
+setp.lt.u32 %p3, %r0, 16;
+mov.u32 %r4, %r0;
+bar.sync 0;
+@!%p3 bra done;
+setp.eq.u32 %p4, %r5, 0;
+@!%p4 bra reader;
+st.shared.u32 [%r1], %r0;
+bar.warp.sync 0xffff;
+@%p1 mbarrier.arrive.shared.b64 _, [full];
+bra done;
+reader:
+@!%p1 bra meet;
+again:
+mbarrier.try_wait.parity.shared.b64 %p2, [full], 0;
+@!%p2 bra again;
+meet:
+bar.warp.sync 0xffff;
+xor.b32 %r6, %r1, 128;
+ld.shared.u32 %r4, [%r6];
+done:
+st.global.u32 [%out], %r4;
+)";
+  expect_results(body, [](uint32_t thread) { return thread % 32; }, 64);
+  expect_fault(replaced(body, "bar.warp.sync 0xffff;\n@%p1", "@%p1"), "race",
+               "(its lanes 00000001 alone arrived at an mbarrier: __syncwarp before it?)", 64);
+  expect_fault(replaced(body, "bar.warp.sync 0xffff;\n@%p1",
+                        "bar.warp.sync 0xffff;\nst.shared.u32 [%r1], %r0;\n@%p1"),
+               "race", "(its lanes 00000001 alone arrived at an mbarrier: __syncwarp before it?)",
+               64);
+  expect_fault(replaced(body, "meet:\nbar.warp.sync 0xffff;", "meet:\n"), "race",
+               "(lanes 00000001 of this warp alone waited at an mbarrier: __syncwarp after it?)",
+               64);
+  // The upper half of the reader's warp meets, too, but nobody of it has waited.
+  std::string upper = replaced(body, "@!%p3 bra done;", "@!%p3 bra upper;");
+  upper = replaced(upper, "done:\n", R"(bra done;
+upper:
+bar.warp.sync 0xffff0000;
+xor.b32 %r6, %r3, 128;
+setp.eq.u32 %p4, %r5, 1;
+@%p4 ld.shared.u32 %r4, [%r6];
+done:
+)");
+  expect_fault(upper, "race",
+               "(lanes 0000ffff of this warp alone waited at an mbarrier: __syncwarp after it?)",
+               64);
 }
 
 TEST(LanesOfHalvesWaitForAllOfThemAfterwards) {
