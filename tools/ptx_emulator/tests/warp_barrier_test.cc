@@ -106,7 +106,6 @@ TEST(LanesWaitForThoseWhoseCodeIsPlacedBehind) {
 TEST(LanesWaitAtABarrierUnderAGuard) {
   // The last lanes skip the barrier first, and meet the others at it when they come back.
   const std::string body = R"(
-mov.u32 %r6, 0;
 setp.lt.u32 %p1, %r0, 20;
 st.shared.u32 [%r1], %r0;
 meet:
@@ -145,7 +144,7 @@ st.global.u32 [%out], %r4;
 }
 
 TEST(OtherLanesAreLateInEachRoundOfALoop) {
-  // Each round adds the word of another half, which its lane has just written.
+  // Each round adds the word of the other half, which its lane has just written.
   const std::string body = R"(
 mov.u32 %r10, 0;
 mov.u32 %r4, 0;
@@ -339,9 +338,43 @@ st.global.u32 [%out], %r0;
   expect_fault(
       replaced(chain, "@%p3 ld.shared.u32 %r0, [words];", "ld.shared.u32 %r0, [words+12];"), "race",
       "shared+12 was written by lane 3 with no __syncwarp since");
-  // Reads are forgotten where a lane that met the reader reads the word as well.
-  expect_results(replaced(chain, "done:\n", "@%p3 ld.shared.u32 %r4, [words+8];\ndone:\n"),
-                 [](uint32_t lane) { return lane == 2 ? 0 : lane; });
+}
+
+TEST(LanesOverwriteWhatThoseThatTheyMetHadRead) {
+  // Lane 1 meets lane 0 after its read; it reads the word itself, and overwrites it.
+  const std::string body = R"(
+setp.lt.u32 %p1, %r0, 2;
+setp.eq.u32 %p2, %r0, 0;
+setp.eq.u32 %p3, %r0, 1;
+@%p2 st.shared.u32 [words], 1;
+bar.warp.sync -1;
+@%p2 ld.shared.u32 %r4, [words];
+@%p1 bar.warp.sync 3;
+@%p3 ld.shared.u32 %r4, [words];
+@%p3 st.shared.u32 [words], 2;
+st.global.u32 [%out], %r0;
+)";
+  expect_results(body, [](uint32_t lane) { return lane; });
+  expect_fault(replaced(body, "@%p1 bar.warp.sync 3;", ""), "race",
+               "shared+0 was read by several lanes with no __syncwarp since");
+}
+
+TEST(WhomLanesMetBeforeAllDidIsForgotten) {
+  // Lanes 0 and 2 meet, but lane 1 only before, with them and then with all.
+  const std::string body = R"(
+setp.lt.u32 %p1, %r0, 3;
+setp.eq.u32 %p2, %r0, 0;
+setp.eq.u32 %p3, %r0, 2;
+or.pred %p4, %p2, %p3;
+@%p1 bar.warp.sync 7;
+bar.warp.sync -1;
+st.shared.u32 [%r1], %r0;
+@%p4 bar.warp.sync 5;
+@%p2 ld.shared.u32 %r4, [words+8];
+)";
+  expect_results(body + "st.global.u32 [%out], %r0;\n", [](uint32_t lane) { return lane; });
+  expect_fault(replaced(body, "[words+8]", "[words+4]"), "race",
+               "shared+4 was written by lane 1 with no __syncwarp since");
 }
 
 TEST(AMeetingOfLanesIsPassedOnAndHandedOn) {
@@ -436,6 +469,12 @@ bar.warp.sync %r7;
                "no warp can go on: lanes 0000ffff of warp 0 at bar.warp.sync with membermask "
                "ffffffff (PTX line 34), lanes ffff0000 of warp 0 at bar.warp.sync with membermask "
                "fffffffe (PTX line 34)");
+  // At different places.
+  expect_fault("setp.eq.u32 %p1, %r0, 3;\n@%p1 bar.warp.sync -1;\n" + masks, "deadlock",
+               "no warp can go on: lanes 0000fff7 of warp 0 at bar.warp.sync with membermask "
+               "ffffffff (PTX line 36), lanes 00000008 of warp 0 at bar.warp.sync with membermask "
+               "ffffffff (PTX line 32), lanes ffff0000 of warp 0 at bar.warp.sync with membermask "
+               "fffffffe (PTX line 36)");
   // While other warps wait for this one.
   expect_fault(
       "setp.eq.u32 %p1, %r5, 1;\n@%p1 bra all;\n" + std::string(masks) + "all:\nbar.sync 0;",
@@ -446,6 +485,30 @@ bar.warp.sync %r7;
   // Or after they have exited.
   expect_fault("setp.eq.u32 %p1, %r5, 1;\n@%p1 exit;\n" + std::string(masks), "deadlock",
                "lanes 0000ffff of warp 0 at bar.warp.sync", 64);
+}
+
+TEST(LanesOfTheNextBlockDoNotWait) {
+  // Those of block 0 are stuck; one worker runs both.
+  RunOptions options;
+  options.blocks = 2;
+  const RunResult run = run_text(wrap_body(R"(
+mov.u32 %r0, %laneid;
+mov.u32 %r1, %ctaid.x;
+setp.eq.u32 %p1, %r1, 0;
+setp.lt.u32 %p2, %r0, 16;
+selp.b32 %r2, -1, 0xfffffffe, %p2;
+@%p1 bar.warp.sync %r2;
+@%p2 bra half;
+add.u32 %r0, %r0, 100;
+half:
+mov.u32 %r3, %laneid;
+mad.wide.u32 %out, %r3, 4, %out;
+st.global.u32 [%out], %r0;)"),
+                                 128, {}, options);
+  EXPECT_TRUE(contains(run.faults(), "\"kind\": \"deadlock\""));
+  for (uint32_t lane = 0; lane < 32; ++lane) {
+    EXPECT_EQ(run.at<uint32_t>(lane), lane < 16 ? lane : lane + 100);
+  }
 }
 
 TEST(LanesThatWaitForOneThatPollsInVainAreADeadlock) {
