@@ -69,9 +69,8 @@ void check_place(Warp& warp, Barrier& barrier) {
   const bool same = barrier.first_pc == warp.pc || (mine.place != 0 && first.place == mine.place);
   if (same) return;
   report(warp, FaultKind::kBarrier, __builtin_ctz(warp.mask), [&] {
-    const std::string place = describe_place(*kernel.module, first.place);
     return "warps of the block meet at different barriers: others wait at " +
-           (place.empty() ? "PTX line " + std::to_string(first.ptx_line) : place);
+           describe_place(kernel, barrier.first_pc);
   });
 }
 
@@ -154,14 +153,69 @@ void leave_barriers(Warp& warp) {
 
 namespace {
 
-void sync_warp(Warp& warp, const Instruction& instruction) {
-  const int first = __builtin_ctz(warp.mask);
-  const uint32_t members = warp.lanes<const uint32_t>(instruction.operand[0])[first];
-  require_lanes(warp, members & warp.live, "bar.warp.sync");
-  warp.order_lanes();
+// Of a parked lane: the barrier at which it waits is any bar.warp.sync with this mask.
+uint32_t membermask(const Warp& warp, int lane) {
+  const Instruction& instruction = warp.block->launch->kernel->code[warp.lane_pc[lane]];
+  return warp.lanes<uint32_t>(instruction.operand[0])[lane];
+}
+
+uint32_t parked_with(const Warp& warp, uint32_t members) {
+  uint32_t lanes = 0;
+  for_each_lane(warp.parked, [&](int lane) {
+    if (membermask(warp, lane) == members) lanes |= 1u << lane;
+  });
+  return lanes;
 }
 
 }  // namespace
+
+void arrive_at_warp_barrier(Warp& warp, const Instruction& instruction) {
+  const uint32_t* const members = warp.lanes<const uint32_t>(instruction.operand[0]);
+  for_each_lane(warp.mask, [&](int lane) {
+    if (members[lane] >> lane & 1) {
+      warp.parked |= 1u << lane;
+      warp.active &= ~(1u << lane);
+      warp.lane_pc[lane] = warp.pc;
+      return;
+    }
+    report(warp, FaultKind::kWarpSync, lane, [&] {
+      return format("bar.warp.sync with membermask %08x, which leaves out the lane itself",
+                    members[lane]);
+    });
+  });
+  ++warp.pc;
+  release_parked(warp);
+}
+
+void release_parked(Warp& warp) {
+  for (uint32_t rest = warp.parked; rest != 0;) {
+    const uint32_t members = membermask(warp, __builtin_ctz(rest));
+    const uint32_t met = parked_with(warp, members);
+    rest &= ~met;
+    if ((members & warp.live & ~met) != 0) continue;
+    warp.parked &= ~met;
+    for_each_lane(met, [&](int lane) { ++warp.lane_pc[lane]; });
+    warp.order_lanes(met);
+  }
+  rejoin(warp);
+}
+
+std::string describe_parked(const Warp& warp) {
+  std::string text;
+  for (uint32_t rest = warp.parked; rest != 0;) {
+    const int first = __builtin_ctz(rest);
+    const uint32_t members = membermask(warp, first);
+    uint32_t lanes = 0;
+    for_each_lane(parked_with(warp, members), [&](int lane) {
+      if (warp.lane_pc[lane] == warp.lane_pc[first]) lanes |= 1u << lane;
+    });
+    rest &= ~lanes;
+    text += format("%slanes %08x of warp %d at bar.warp.sync with membermask %08x (",
+                   text.empty() ? "" : ", ", lanes, warp.id, members) +
+            describe_place(*warp.block->launch->kernel, warp.lane_pc[first]) + ")";
+  }
+  return text;
+}
 
 // bar{.cta}.sync a[, b] · bar.arrive a, b · bar.red.{popc.u32,and.pred,or.pred} d, a[, b], p
 void decode_barrier(Decoder& decoder) {
@@ -169,7 +223,7 @@ void decode_barrier(Decoder& decoder) {
   Instruction& instruction = decoder.instruction();
   if (statement.has("warp")) {
     decoder.require_operands(1);
-    instruction.handler = sync_warp;
+    instruction.control = Control::kWarpBarrier;
     decoder.use(decoder.operand(0), Width::k32);
     return;
   }

@@ -30,19 +30,26 @@ T* aligned(std::vector<T>& storage) {  // slots of 128 bytes want their alignmen
 }  // namespace
 
 // Divergence: the lanes at the lowest pc run; the others wait until the flow reaches them.
-// Compilers lay blocks out so that this reconverges where the hardware does, or earlier.
+// Compilers lay blocks out so that this reconverges where the hardware does, or earlier; where they
+// do not, lanes are parked at a bar.warp.sync until the others have come.
 void rejoin(Warp& warp) {
   for (int lane = 0; lane < kLanes; ++lane) {
     if (warp.active >> lane & 1) warp.lane_pc[lane] = warp.pc;
   }
+  const uint32_t ready = warp.live & ~warp.parked;
   int lowest = kNobodyWaits;
   for (int lane = 0; lane < kLanes; ++lane) {
-    if (warp.live >> lane & 1) lowest = std::min(lowest, warp.lane_pc[lane]);
+    if (ready >> lane & 1) lowest = std::min(lowest, warp.lane_pc[lane]);
   }
   warp.active = 0;
   warp.rejoin_pc = kNobodyWaits;
+  if (ready == 0) {
+    warp.pc = warp.barrier_pc = warp.lane_pc[__builtin_ctz(warp.parked)];
+    warp.state = WarpState::kStuck;
+    return;
+  }
   for (int lane = 0; lane < kLanes; ++lane) {
-    if (!(warp.live >> lane & 1)) continue;
+    if (!(ready >> lane & 1)) continue;
     if (warp.lane_pc[lane] == lowest) {
       warp.active |= 1u << lane;
     } else {
@@ -105,6 +112,7 @@ void Executor::reset(uint64_t linear_block) {
     warp.state = WarpState::kReady;
     warp.active = warp.live = lane_mask(threads);
     threads -= std::min<uint32_t>(threads, kLanes);
+    warp.parked = 0;
     warp.mask = 0;
     warp.pc = 0;
     warp.rejoin_pc = kNobodyWaits;
@@ -212,6 +220,8 @@ void Executor::exit_lanes(Warp& warp, uint32_t lanes) {
     --warp.pc;  // reports of the exit name this place
     warp.state = WarpState::kExited;
     leave_barriers(warp);
+  } else if (warp.parked != 0) {
+    release_parked(warp);
   } else if (warp.active == 0) {
     rejoin(warp);
   }
@@ -259,6 +269,13 @@ void Executor::run_warp(Warp& warp, uint64_t slice) {
         if (mask != 0) arrive_at_barrier(warp, instruction);
         ++warp.pc;
         break;
+      case Control::kWarpBarrier:
+        if (mask == 0) {
+          ++warp.pc;
+        } else {
+          arrive_at_warp_barrier(warp, instruction);
+        }
+        break;
       case Control::kTrap:
         if (mask != 0) {
           report(warp, FaultKind::kTrap, __builtin_ctz(mask),
@@ -286,16 +303,19 @@ void Executor::report_deadlock() {
   const Kernel& kernel = *block_.launch->kernel;
   std::string waiting;
   Warp* first = nullptr;
+  const auto add = [&](const std::string& text) {
+    waiting += (waiting.empty() ? "" : ", ") + text;
+  };
   for (Warp& warp : block_.warps) {
-    const bool polls = warp.state == WarpState::kPolling;
-    if (!polls && warp.state != WarpState::kAtBarrier) continue;
+    if (warp.state == WarpState::kExited) continue;
     if (first == nullptr) first = &warp;
-    const Instruction& at = kernel.code[warp.barrier_pc];
-    const std::string place = describe_place(*kernel.module, at.place);
-    waiting += (waiting.empty() ? "warp " : ", warp ") + std::to_string(warp.id) + " at " +
-               (polls ? describe_mbarrier(block_, warp.mbarrier)
-                      : "barrier " + std::to_string(warp.barrier)) +
-               " (" + (place.empty() ? "PTX line " + std::to_string(at.ptx_line) : place) + ")";
+    if (warp.state != WarpState::kStuck) {
+      add("warp " + std::to_string(warp.id) + " at " +
+          (warp.state == WarpState::kPolling ? describe_mbarrier(block_, warp.mbarrier)
+                                             : "barrier " + std::to_string(warp.barrier)) +
+          " (" + describe_place(kernel, warp.barrier_pc) + ")");
+    }
+    if (warp.parked != 0) add(describe_parked(warp));
   }
   report_at(*first, FaultKind::kDeadlock, first->barrier_pc, 0,
             [&] { return "no warp can go on: " + waiting; });

@@ -37,6 +37,15 @@ class Executor {
 // bar.sync, bar.arrive, bar.red (barriers.cc). The warp then waits unless it completed the barrier.
 void arrive_at_barrier(Warp& warp, const Instruction& instruction);
 
+// bar.warp.sync (barriers.cc): parks the lanes that execute it.
+void arrive_at_warp_barrier(Warp& warp, const Instruction& instruction);
+
+// Parked lanes go on where all live lanes of their membermask are parked with the same one.
+void release_parked(Warp& warp);
+
+// "lanes 0000ffff of warp 3 at bar.warp.sync with membermask ffffffff (file.cuh:12), lanes ..."
+std::string describe_parked(const Warp& warp);
+
 // "the mbarrier at shared+8, whose phase 3 needs 1 of 4 arrivals"
 std::string describe_mbarrier(const Block& block, uint32_t offset);
 
@@ -46,7 +55,7 @@ void check_register_changes(Block& block);
 // A warp exited: barriers that waited for it complete, after a report.
 void leave_barriers(Warp& warp);
 
-// Merges the lanes that wait at the lowest pc into the active ones.
+// Makes the lanes at the lowest pc the active ones, of those that are not parked.
 void rejoin(Warp& warp);
 
 }  // namespace ptx_emulator

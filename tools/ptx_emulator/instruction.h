@@ -21,7 +21,7 @@ enum class Width : uint8_t { kPredicate, k16, k32, k64 };
 enum class Space : uint8_t { kGeneric, kGlobal, kShared, kLocal, kParameter };
 
 // What the executor itself does, because it changes the flow of the warp.
-enum class Control : uint8_t { kNone, kBranch, kExit, kBarrier, kTrap };
+enum class Control : uint8_t { kNone, kBranch, kExit, kBarrier, kWarpBarrier, kTrap };
 
 // As many as a wgmma of 256 columns has: 128 accumulators, A, the descriptor of B, a predicate.
 inline constexpr int kMaxOperands = 134;
@@ -114,7 +114,7 @@ struct Module {
 // "sm_90a"
 std::string target_name(const Module& module);
 
-// "file.cuh:12, inlined at file.cu:40"; empty where the place is unknown.
-std::string describe_place(const Module& module, int place);
+// "file.cuh:12, inlined at file.cu:40", or "PTX line 99" where the place is unknown.
+std::string describe_place(const Kernel& kernel, int pc);
 
 }  // namespace ptx_emulator

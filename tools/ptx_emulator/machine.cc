@@ -104,7 +104,17 @@ bool find_pointers(const Warp& warp, Space space, const uint64_t addresses[kLane
 void Warp::order_lanes() {
   if (ahead != 0) order.join(order_of_ahead);
   ahead = 0;
+  met.fill(Order::SomeLanes{});
   lane_epoch = ++order.clock[id];
+}
+
+void Warp::order_lanes(uint32_t lanes) {
+  if (lanes == live) return order_lanes();
+  if ((lanes & ahead) != 0) ahead |= lanes;
+  Order::SomeLanes known{lanes, epoch()};
+  for_each_lane(lanes, [&](int lane) { known.lanes |= met[lane].lanes; });
+  for_each_lane(lanes, [&](int lane) { met[lane] = known; });
+  end_epoch();
 }
 
 void Warp::join(const Order& passed_on, uint32_t lanes) {
@@ -126,8 +136,11 @@ void Warp::pass_on(uint32_t lanes, Order& to) {
     to.join(order);
     return;
   }
-  // Of what the warp did since its lanes were last ordered, only these lanes pass on their part.
-  const uint32_t now = std::exchange(order.clock[id], lane_epoch - 1);
+  // Of what the warp did since its lanes were last ordered, only these lanes pass on their part. If
+  // they met some since, it passes for what all did until then: that may miss a race.
+  uint32_t ordered = lane_epoch - 1;
+  for_each_lane(lanes, [&](int lane) { ordered = std::max(ordered, met[lane].epoch); });
+  const uint32_t now = std::exchange(order.clock[id], ordered);
   order.some[id] = Order::SomeLanes{lanes, now};
   to.join(order);
   order.clock[id] = now;
@@ -143,9 +156,10 @@ std::string format(const char* pattern, ...) {
   return text;
 }
 
-std::string describe_place(const Module& module, int index) {
-  const SourcePlace& place = module.places[index];
-  if (place.line == 0) return "";
+std::string describe_place(const Kernel& kernel, int pc) {
+  const Module& module = *kernel.module;
+  const SourcePlace& place = module.places[kernel.code[pc].place];
+  if (place.line == 0) return "PTX line " + std::to_string(kernel.code[pc].ptx_line);
   std::string text = source_name(module, place.file, place.line);
   if (place.inlined_line != 0) {
     text += ", inlined at " + source_name(module, place.inlined_file, place.inlined_line);

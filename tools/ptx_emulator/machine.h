@@ -77,8 +77,9 @@ struct AsyncCopy {
   std::array<uint8_t, 16> data{};
 };
 
-// kPolling: its last wait at an mbarrier failed, and it has not looked again.
-enum class WarpState : uint8_t { kReady, kAtBarrier, kPolling, kExited };
+// kPolling: its last wait at an mbarrier failed, and it has not looked again. kStuck: all its lanes
+// are parked, for one another.
+enum class WarpState : uint8_t { kReady, kAtBarrier, kPolling, kStuck, kExited };
 
 struct Block;
 
@@ -89,8 +90,9 @@ struct Warp {
   uint32_t mask = 0;    // lanes that execute the current instruction
   uint32_t active = 0;  // lanes at `pc`
   uint32_t live = 0;    // lanes that have not exited
+  uint32_t parked = 0;  // lanes that wait at the bar.warp.sync at their pc, for its members
   int pc = 0;
-  int rejoin_pc = 0;  // the lowest pc at which other live lanes wait
+  int rejoin_pc = 0;  // the lowest pc at which other lanes wait that may go on
   std::array<int, kLanes> lane_pc{};
   int barrier = 0;        // the one at which it waits, or
   uint32_t mbarrier = 0;  // the offset of the one that it polls, and
@@ -102,7 +104,8 @@ struct Warp {
   Order order;              // what happened before what all lanes do now, and
   uint32_t ahead = 0;       // lanes that waited at an mbarrier while others did not: for them ...
   Order order_of_ahead;     // ... this did, too
-  uint32_t lane_epoch = 0;  // the first epoch since the lanes were last ordered
+  uint32_t lane_epoch = 0;  // the first epoch since the lanes were last ordered, and
+  std::array<Order::SomeLanes, kLanes> met;  // by lane: those that it met since, and whom they had
   std::vector<AsyncCopy> copies;
   std::array<uint32_t, kLanes> copy_group{};  // the group that the next commit closes
   WarpProducts products;
@@ -110,7 +113,7 @@ struct Warp {
   const Allocation* allocation = nullptr;  // the last one used: most accesses hit it again
 
   template <class T>
-  T* lanes(uint16_t slot) {
+  T* lanes(uint16_t slot) const {
     return reinterpret_cast<T*>(registers + static_cast<size_t>(slot) * kLanes);
   }
   uint32_t predicate(const Instruction& instruction, int operand) const {
@@ -124,6 +127,13 @@ struct Warp {
   void end_epoch() { ++order.clock[id]; }
   // The lanes are ordered: what each of them did or joined happened before what all of them do now.
   void order_lanes();
+  // The same of these lanes alone, if there are others.
+  void order_lanes(uint32_t lanes);
+  // Whether what a lane of the warp did in an epoch happened before what another one does now.
+  bool lanes_ordered(int earlier, uint32_t epoch, int later) const {
+    if (epoch < lane_epoch) return true;
+    return (met[later].lanes >> earlier & 1) != 0 && epoch <= met[later].epoch;
+  }
   // These lanes know of what others passed on.
   void join(const Order& passed_on, uint32_t lanes);
   // What these lanes did, and what happened before, is passed on.
@@ -175,6 +185,11 @@ void report_at(Warp& warp, FaultKind kind, int pc, int lane, Describe&& describe
 template <class Describe>
 void report(Warp& warp, FaultKind kind, int lane, Describe&& describe) {
   report_at(warp, kind, warp.pc, lane, describe);
+}
+
+template <class Visit>
+void for_each_lane(uint32_t lanes, Visit visit) {
+  for (; lanes != 0; lanes &= lanes - 1) visit(__builtin_ctz(lanes));
 }
 
 std::string format(const char* pattern, ...) __attribute__((format(printf, 1, 2)));

@@ -47,11 +47,6 @@ void for_each_place(Warp& warp, const Instruction& instruction, int operand, Vis
   }
 }
 
-template <class Visit>
-void for_each_lane(uint32_t lanes, Visit visit) {
-  for (; lanes != 0; lanes &= lanes - 1) visit(__builtin_ctz(lanes));
-}
-
 // The object that lanes use; null after a report.
 Mbarrier* find(Warp& warp, uint32_t offset, uint32_t lanes) {
   Block& block = *warp.block;

@@ -53,7 +53,8 @@ bool is_ordered(const Warp& warp, int lane, uint32_t stamp) {
   const int writer = stamp_warp(stamp);
   if (writer != warp.id)
     return order_of(warp, lane).has(writer, stamp_epoch(stamp), stamp_lane(stamp));
-  return stamp_epoch(stamp) < clamp_epoch(warp.lane_epoch) || stamp_lane(stamp) == lane;
+  return warp.lanes_ordered(stamp_lane(stamp), stamp_epoch(stamp), lane) ||
+         stamp_lane(stamp) == lane;
 }
 
 // What may be missing where an mbarrier did not order what a lane of another warp did.
@@ -309,7 +310,7 @@ void SharedShadow::check_readers(Warp& warp, int lane, uint32_t word, uint32_t b
                       word * kWordBytes, reader, readers_lanes().c_str(),
                       hint(warp, reader, epoch, record_lane(record), several).c_str());
       });
-    } else if (epoch >= clamp_epoch(warp.lane_epoch)) {
+    } else if (!warp.lanes_ordered(record_lane(record), epoch, lane)) {
       // The record of several lanes does not tell who read which byte: narrow writes pass.
       if (several ? byte_mask != kWholeWord : record_lane(record) == lane) continue;
       report(warp, FaultKind::kRace, lane, [&] {
@@ -345,7 +346,7 @@ void SharedShadow::record_write(const Warp& warp, int lane, uint32_t word, uint3
 void SharedShadow::record_read(const Warp& warp, int lane, uint32_t word, uint32_t byte_mask) {
   uint32_t& record = readers_[static_cast<size_t>(word) * warps_ + warp.id];
   const uint32_t epoch = clamp_epoch(warp.epoch());
-  if (record != 0 && stamp_epoch(record) >= clamp_epoch(warp.lane_epoch)) {
+  if (record != 0 && !warp.lanes_ordered(record_lane(record), stamp_epoch(record), lane)) {
     const bool several = (record & 1) != 0 || record_lane(record) != lane;
     record = reader_record(epoch, record_bytes(record) | byte_mask, record_lane(record), several);
   } else {

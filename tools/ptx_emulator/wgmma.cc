@@ -63,9 +63,7 @@ class SharedMatrix {
 };
 
 std::string place_of(const Warp& warp, int pc) {
-  const Kernel& kernel = *warp.block->launch->kernel;
-  const std::string place = describe_place(*kernel.module, kernel.code[pc].place);
-  return place.empty() ? "PTX line " + std::to_string(kernel.code[pc].ptx_line) : place;
+  return describe_place(*warp.block->launch->kernel, pc);
 }
 
 uint64_t uniform_descriptor(Warp& warp, uint16_t slot) {
