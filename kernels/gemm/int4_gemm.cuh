@@ -68,9 +68,9 @@ struct Int4GemmTile {
 // n / 4, one per four channels (int4_dequantize.cuh). A tile takes 16-byte chunks of its lines,
 // chunk c = k / 8 of x, and chunk c = 8 t + 2 r + h of the weights.
 //
-// In shared memory the lines are swizzled. Of x an 8 x 8 matrix reads the same chunk of eight lines.
-// Of the weights it reads the chunks h, 2 + h, 4 + h, 6 + h of two lines, and as one line is even
-// and the other odd, their columns have opposite parity.
+// In shared memory the lines are swizzled. Of x an 8 x 8 matrix reads the same chunk of eight
+// lines. Of the weights it reads the chunks h, 2 + h, 4 + h, 6 + h of two lines, and as one line is
+// even and the other odd, their columns have opposite parity.
 template <class Tile>
 __device__ __forceinline__ int chunk_offset(int line, int chunk) {
   return line * (Tile::kTileK * 2) + swizzled_chunk(line, chunk);

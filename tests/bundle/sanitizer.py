@@ -34,8 +34,8 @@ SUITE = (
     "test_split_k",
 )
 
-# mbarriers of one CTA, two for each stage: left to itself the tool makes room for too few of them.
-_MBARRIERS = "--num-cuda-barriers=16"
+# Room for mbarriers: left to itself the tool has too little, and so it has for as many as a CTA has.
+_MBARRIERS = "--num-cuda-barriers=1024"
 _OPTIONS = {
     # Our own code checks what each call of the driver returns.
     "memcheck": ("--report-api-errors=no",),

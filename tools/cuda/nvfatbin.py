@@ -1,4 +1,4 @@
-"""Packs a kernel image into a fatbin, compressed as the driver of the same CUDA release inflates it."""
+"""Packs a kernel image into a fatbin, compressed as the driver of that CUDA release inflates it."""
 
 from __future__ import annotations
 
