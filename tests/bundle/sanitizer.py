@@ -34,7 +34,7 @@ SUITE = (
     "test_split_k",
 )
 
-# Room for mbarriers: left to itself the tool has too little, and so it has for as many as a CTA has.
+# Room for mbarriers. Left to themselves the tools have too little, and with a CTA's 12 they do too.
 _MBARRIERS = "--num-cuda-barriers=1024"
 _OPTIONS = {
     # Our own code checks what each call of the driver returns.
