@@ -40,6 +40,7 @@ struct AttentionVariant {
   int threads;
   int ctas_per_sm;       // CTAs of one multiprocessor that the registers allow
   int64_t shared_bytes;  // dynamic shared memory of one CTA
+  bool wgmma;            // it has the matrix products of warpgroups
 };
 
 // A variant whose registers are budgeted for fewer CTAs on one SM.

@@ -77,6 +77,7 @@ INT4_GEMM_VARIANTS = {
 #                GPU, eight warps (w8) use a multiprocessor of their own
 #   tile_kv      slots of one step
 #   stages       steps in flight in shared memory
+#   wgmma        the products are those of warpgroups, four warps along the rows; left out where not
 #   ctas_per_sm  CTAs of one multiprocessor that the registers are budgeted for
 # Left out: decode tiles of 64 rows for the head sizes of models without published draft heads
 # (32, 80, 96, 256), whose trees take more tiles of 16 rows, and prefill tiles of 32 and 64 rows for the
@@ -93,6 +94,7 @@ ATTENTION_VARIANTS = {
     "attention_prefill_f16_d128_q64": {"kind": "prefill", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_prefill_f16_d128_q64_w8": {"kind": "prefill", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 1},
     "attention_prefill_f16_d128_q128": {"kind": "prefill", "head_size": 128, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
+    "attention_prefill_f16_d128_q128_wgmma": {"kind": "prefill", "head_size": 128, "blocks_m": 1, "warps_m": 8, "warps_kv": 1, "tile_kv": 128, "stages": 3, "wgmma": True, "ctas_per_sm": 1},
     "attention_prefill_f16_d256_q64": {"kind": "prefill", "head_size": 256, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 32, "stages": 2, "ctas_per_sm": 1},
     "attention_decode_f16_d32_m16": {"kind": "decode", "head_size": 32, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d64_m16": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 1, "warps_kv": 4, "tile_kv": 64, "stages": 2, "ctas_per_sm": 4},
@@ -103,11 +105,17 @@ ATTENTION_VARIANTS = {
     "attention_decode_f16_d64_m64": {"kind": "decode", "head_size": 64, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d128_m64": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},
     "attention_decode_f16_d128_m64_w8": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 2, "tile_kv": 64, "stages": 2, "ctas_per_sm": 1},
+    "attention_decode_f16_d128_m64_wgmma": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 4, "warps_kv": 2, "tile_kv": 128, "stages": 3, "wgmma": True, "ctas_per_sm": 1},
+    "attention_decode_f16_d128_m128_wgmma": {"kind": "decode", "head_size": 128, "blocks_m": 1, "warps_m": 8, "warps_kv": 1, "tile_kv": 64, "stages": 6, "wgmma": True, "ctas_per_sm": 1},
     "attention_combine_f16": {"kind": "combine", "threads": 256, "ctas_per_sm": 4},
 }
 
 # Kernels with instructions of one architecture alone.
-WGMMA_VARIANTS = [name for name, row in INT4_GEMM_VARIANTS.items() if row["kind"] == "wgmma"]
+WGMMA_VARIANTS = [name for name, row in INT4_GEMM_VARIANTS.items() if row["kind"] == "wgmma"] + [
+    name
+    for name, row in ATTENTION_VARIANTS.items()
+    if row.get("wgmma", False)
+]
 
 _SMS_WITH_LITTLE_SHARED_MEMORY = [sm for sm, row in SMS.items() if row["shared_per_block"] < 128 * 1024]
 _SMS_WITHOUT_WGMMA = [sm for sm, row in SMS.items() if not row["wgmma"]]

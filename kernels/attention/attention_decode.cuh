@@ -15,6 +15,7 @@
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/attention/attention_turn.cuh"
 #include "kernels/attention/attention_visibility.cuh"
+#include "kernels/attention/attention_wgmma.cuh"
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/cp_async.cuh"
 #include "kernels/ptx/griddepcontrol.cuh"
@@ -297,7 +298,7 @@ struct DecodeWork {
 // the partial results of blockIdx.y.
 template <class Tile>
 __device__ __forceinline__ void attention_decode(const AttentionParams& params) {
-  extern __shared__ __align__(128) unsigned char shared_tiles[];
+  extern __shared__ __align__(Tile::kWgmma ? kMatrixBlockBytes : 128) unsigned char shared_tiles[];
   auto& visibility =
       *reinterpret_cast<typename Tile::Visibility*>(shared_tiles + Tile::kVisibilityOffset);
   ptx::griddepcontrol_launch_dependents();
@@ -325,8 +326,8 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   const DecodeSource<Tile> source = source_of(attention_row(params, batch, length, start));
   DecodeWork<Tile> work = {params, warp, rows, source, inputs, visibility};
   AttentionSums<Tile> sums;
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, source.range.first_tile,
-               source.range.last_tile, work, sums);
+  attend_by<Tile>(ptx::shared_address(shared_tiles), warp, source.range.first_tile,
+                  source.range.last_tile, work, sums);
   const auto exists = [&](int tile_row) { return rows.exists(tile_row); };
   const AttentionResult<Tile> result =
       result_of<Tile>(reinterpret_cast<float2*>(shared_tiles), warp, sums, exists);

@@ -19,6 +19,7 @@ from kernels.testing.variant_under_test import emulator, variant_of
 
 _TILE = variant_of(__file__).row["tile"]
 _HEAD_SIZE, _TILE_Q, _TILE_KV = _TILE["head_size"], _TILE["tile_q"], _TILE["tile_kv"]
+_STAGES = _TILE["stages"]
 _EDGE_LENGTHS = [1, 2, 31, 32, 33, 63, 64, 65]
 
 
@@ -60,6 +61,12 @@ def test_ragged_trees_with_padding(any_kernel: AttentionKernel, rerun: str) -> N
     pasts = [0, 1, _TILE_KV - 3, 2 * _TILE_KV]
     case = cases.random_tree(pasts, [7, 1, 5, 6], (6, 2), _HEAD_SIZE, 3 * _TILE_KV)
     _check(any_kernel, case, rerun)
+
+
+def test_more_tiles_than_stages(kernel: AttentionKernel, rerun: str) -> None:
+    pasts = [tiles * _TILE_KV - 5 for tiles in (_STAGES, _STAGES + 1, 2 * _STAGES + 2)]
+    case = cases.random_tree(pasts, [6, 7, 3], (2, 1), _HEAD_SIZE, pasts[-1] + 7)
+    _check(kernel, case, rerun)
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 5, 6, 7, 12, 14, 16])

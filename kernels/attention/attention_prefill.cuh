@@ -12,6 +12,7 @@
 #include "kernels/attention/attention_store.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/attention/attention_turn.cuh"
+#include "kernels/attention/attention_wgmma.cuh"
 #include "kernels/fixed_width_types.h"
 #include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/opaque.cuh"
@@ -136,7 +137,7 @@ struct PrefillWork {
 // the partial results.
 template <class Tile>
 __device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
-  extern __shared__ __align__(128) unsigned char shared_tiles[];
+  extern __shared__ __align__(Tile::kWgmma ? kMatrixBlockBytes : 128) unsigned char shared_tiles[];
   const AttentionWarp<Tile> warp;
   const PrefillPlace<Tile> place(params, blockIdx.x, blockIdx.y);
   ptx::griddepcontrol_launch_dependents();
@@ -144,8 +145,8 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
 
   AttentionSums<Tile> sums;
   const SplitRange range(work.slots, Tile::kTileKv, place.split, SmallDivisor(params.splits));
-  attend<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
-               sums);
+  attend_by<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
+                  sums);
   // In every CTA, also where it needs nothing new: the kernel behind waits for this one alone.
   ptx::griddepcontrol_wait();
   const AttentionResult<Tile> result = result_of<Tile>(reinterpret_cast<float2*>(shared_tiles),

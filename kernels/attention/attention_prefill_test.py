@@ -16,6 +16,7 @@ from kernels.testing.variant_under_test import emulator, variant_of
 
 _TILE = variant_of(__file__).row["tile"]
 _HEAD_SIZE, _TILE_Q, _TILE_KV = _TILE["head_size"], _TILE["tile_q"], _TILE["tile_kv"]
+_STAGES = _TILE["stages"]
 
 
 def _check(kernel: AttentionKernel, case: reference.Case, rerun: str) -> None:
@@ -35,6 +36,12 @@ def test_chunks_with_a_start_per_row(any_kernel: AttentionKernel, rerun: str) ->
     lengths = [7, 5, 7, 2, 1]
     case = cases.chunk(lengths, starts, 7, (2, 2), _HEAD_SIZE, 3 * _TILE_KV)
     _check(any_kernel, case, rerun)
+
+
+def test_more_tiles_than_stages(kernel: AttentionKernel, rerun: str) -> None:
+    starts = [tiles * _TILE_KV - 5 for tiles in (_STAGES, _STAGES + 1, 2 * _STAGES + 2)]
+    case = cases.chunk([5, 7, 3], starts, 7, (1, 1), _HEAD_SIZE, starts[-1] + 3)
+    _check(kernel, case, rerun)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ struct AttentionTile {
   static constexpr int kThreads = 32 * kWarpsM * kWarpsKv;
   static constexpr int kTileQ = 16 * kBlocksM * kWarpsM;
   static constexpr int kWarpKv = kTileKv / kWarpsKv;  // slots of one warp in each tile
+  static constexpr bool kWgmma = false;               // AttentionWgmmaTile
 
   // Shared memory: Q [kTileQ][kHeadSize] f16, then per stage K and V [kTileKv][kHeadSize] f16.
   static constexpr int kHeadBytes = kHeadSize * 2;
@@ -32,6 +33,22 @@ struct AttentionTile {
 
   static_assert(kHeadSize % 16 == 0 && kWarpKv % 16 == 0, "not whole products of k16");
   static_assert(kStages >= 2, "a tile loads while another is in use");
+};
+
+// A tile whose products are those of warpgroups (attention_wgmma.cuh): four warps with 16 rows each
+// are one.
+template <class Base>
+struct AttentionWgmmaTile : Base {
+  static constexpr bool kWgmma = true;
+  static constexpr int kWarpgroups = Base::kThreads / 128;
+
+  // Behind all else two barriers of each stage: AttentionStages.
+  static constexpr int kBarrierOffset = Base::kSharedBytes;
+  static constexpr int kSharedBytes = Base::kSharedBytes + 2 * 8 * Base::kStages;
+
+  static_assert(Base::kBlocksM == 1 && Base::kWarpsM % 4 == 0, "not whole warpgroups");
+  static_assert(Base::kHeadSize % 64 == 0, "not whole rows of 128 bytes");
+  static_assert(Base::kStages >= 3, "K of a tile is in use along with V of the one before");
 };
 
 // Chunk c of row r moves to c ^ (r / kWrapRows % kColumns), so that the eight rows of an 8 x 8
@@ -46,9 +63,17 @@ struct AttentionSwizzle {
   static constexpr int kWrapRows = 8 / kColumns;
 };
 
+// Of wgmma, blocks of eight rows of 128 bytes: those of the same rows one behind the other.
+constexpr int kMatrixBlockBytes = 8 * 128;
+
 template <class Tile>
 __device__ __forceinline__ int head_offset(int row, int chunk) {
   using Swizzle = AttentionSwizzle<Tile>;
+  if constexpr (Tile::kWgmma) {
+    // The compiler sees that rows at a distance of a multiple of 8 differ by a constant.
+    return row * Tile::kHeadBytes - row % 8 * (Tile::kHeadBytes - 128) +
+           chunk / 8 * kMatrixBlockBytes + (chunk ^ row) % 8 * 16;
+  }
   return row * Tile::kHeadBytes + (chunk ^ (row / Swizzle::kWrapRows % Swizzle::kColumns)) * 16;
 }
 
@@ -56,8 +81,9 @@ __device__ __forceinline__ int head_offset(int row, int chunk) {
 // immediate of the load. Rows at a distance of a multiple of 8 have the same swizzle.
 template <class Tile>
 __device__ __forceinline__ uint32_t step_address(uint32_t address, int step) {
-  const int in_group = 2 * step % AttentionSwizzle<Tile>::kColumns;
-  return (address ^ (in_group * 16)) + (2 * step - in_group) * 16;
+  constexpr int kColumns = AttentionSwizzle<Tile>::kColumns;
+  constexpr int kGroupBytes = Tile::kWgmma ? kMatrixBlockBytes : kColumns * 16;
+  return (address ^ (2 * step % kColumns * 16)) + 2 * step / kColumns * kGroupBytes;
 }
 
 // Calls body(row, chunk) for every 16-byte chunk of kRows heads, by all threads together:
@@ -89,10 +115,24 @@ __device__ __forceinline__ void for_each_chunk(const Body& body) {
 // Copies kRows heads, one behind the other, to shared memory.
 template <class Tile, int kRows>
 __device__ __forceinline__ void load_heads(uint32_t target, const char* heads) {
-  for_each_chunk<Tile, kRows, kRows>([&](int row, int chunk) {
-    ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk),
-                        heads + row * Tile::kHeadBytes + chunk * 16);
-  });
+  if constexpr (Tile::kWgmma) {
+    // The swizzle of a thread's rows is the same, so both addresses have constant distances. The
+    // compiler sees it in the other layout alone.
+    constexpr int kStep = Tile::kThreads * 16;  // bytes of all threads
+    static_assert(kStep % (8 * Tile::kHeadBytes) == 0 && kRows * Tile::kHeadBytes % kStep == 0,
+                  "a thread would change its place in the swizzle");
+    target += head_offset<Tile>(threadIdx.x / Tile::kHeadChunks, threadIdx.x % Tile::kHeadChunks);
+    heads += threadIdx.x * 16;
+#pragma unroll
+    for (int i = 0; i < kRows * Tile::kHeadBytes; i += kStep) {
+      ptx::cp_async_cg_16(target + i, heads + i);
+    }
+  } else {
+    for_each_chunk<Tile, kRows, kRows>([&](int row, int chunk) {
+      ptx::cp_async_cg_16(target + head_offset<Tile>(row, chunk),
+                          heads + row * Tile::kHeadBytes + chunk * 16);
+    });
+  }
 }
 
 // Copies kRows heads to shared memory, from head_of(row); zeros, and nothing is read, where that is
@@ -128,7 +168,7 @@ struct AttentionWarp {
     const int warp = threadIdx.x / 32;
     lane = threadIdx.x % 32;
     m = warp % Tile::kWarpsM * (16 * Tile::kBlocksM);
-    kv = warp / Tile::kWarpsM;
+    kv = Tile::kWarpsKv == 1 ? 0 : warp / Tile::kWarpsM;
   }
 
   // Row in the tile of the accumulators 2 * half and 2 * half + 1 of a block.

@@ -233,7 +233,7 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
     for (int half = 0; half < 2; ++half) {
       uint32_t words[4];
       load_words<Tile>(stages.weights(turn.stage), warp, half, words);
-      const uint64_t x = ptx::matrix_descriptor(stages.x(turn.stage) + half * Tile::kXHalfBytes);
+      const ptx::MatrixDescriptor x(stages.x(turn.stage) + half * Tile::kXHalfBytes);
 #pragma unroll
       for (int step = 0; step < 4; ++step) {
         dequantize_step(words, scales, step, a[step % 2]);
@@ -242,7 +242,7 @@ __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& sta
         for (int product = 0; product < Tile::kProducts; ++product) {
           constexpr int kProductBytes = Tile::kProductM * Tile::kRowBytes;
           ptx::wgmma_m64k16(sums[product], a[step % 2],
-                            ptx::advanced(x, product * kProductBytes + step * 32));
+                            x.advanced(product * kProductBytes + step * 32));
         }
         ptx::wgmma_commit_group();
         ptx::wgmma_wait_group<1>();

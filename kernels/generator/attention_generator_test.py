@@ -21,6 +21,8 @@ _DECODE = {
     "ctas_per_sm": 2,
 }
 _NAME = "attention_decode_f16_d128_m16"
+_WGMMA = {**_DECODE, "warps_m": 4, "warps_kv": 2, "stages": 4, "wgmma": True, "ctas_per_sm": 1}
+_WGMMA_NAME = "attention_decode_f16_d128_m64_wgmma"
 
 
 def test_derived_facts_of_a_decode() -> None:
@@ -28,6 +30,33 @@ def test_derived_facts_of_a_decode() -> None:
     assert variant.threads == 128
     # Q, two stages of K and V, 17 sets of 128 tokens (16 rows, valid ones), their positions.
     assert variant.shared_bytes == (16 + 2 * 2 * 64) * 256 + 17 * 16 + 128 * 4
+
+
+def test_derived_facts_of_a_tile_of_warpgroups() -> None:
+    variant = AttentionVariant.from_row(_WGMMA_NAME, _WGMMA)
+    assert variant.wgmma and variant.threads == 256
+    # As above with 64 rows and four stages, and two barriers of each stage.
+    assert variant.shared_bytes == (64 + 2 * 4 * 64) * 256 + 65 * 16 + 128 * 4 + 4 * 16
+    base = "AttentionDecodeTile<128, 1, 4, 2, 64, 4>"
+    assert variant.tile_type == f"AttentionWgmmaTile<edge_llm::{base}>"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head_size": 80}, "head_size is 80, no multiple of 64"),
+        ({"stages": 2}, "stages is 2, less than 3 with wgmma"),
+        ({"warps_m": 2}, "it has no whole warpgroups of 16 rows per warp"),
+        ({"blocks_m": 2}, "it has no whole warpgroups of 16 rows per warp"),
+        ({"tile_kv": 96}, "a warpgroup has 48 slots, not one of "),
+        ({"wgmma": False}, "its facts give the name attention_decode_f16_d128_m64_w8"),
+    ],
+)
+def test_impossible_tiles_of_warpgroups_are_refused(
+    change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        AttentionVariant.from_row(_WGMMA_NAME, {**_WGMMA, **change})
 
 
 @pytest.mark.parametrize(
@@ -63,12 +92,12 @@ def test_every_head_size_has_prefill_and_decode() -> None:
     }
     assert sizes["prefill"] == sizes["decode"] == {32, 64, 80, 96, 128, 256}
     excluded = {row["variant"] for row in generate.manifest(tables)["excluded"]}
-    assert not excluded & {variant.name for variant in tables.attention}
+    assert not excluded & {variant.name for variant in tables.attention if not variant.wgmma}
 
 
 def test_cpp_tables_hold_the_rows() -> None:
     tables = Tables.from_json(pathlib.Path("kernels/tables.json").read_text())
     text = generate.cpp_tables(tables)
-    row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 2, 70416}},'
+    row = f'{{"{_NAME}", AttentionKind::kDecode, 128, 16, 64, 128, 2, 70416, false}},'
     assert row in text
-    assert '{"attention_append_f16", AttentionKind::kAppend, 0, 0, 0, 256, 4, 0},' in text
+    assert '{"attention_append_f16", AttentionKind::kAppend, 0, 0, 0, 256, 4, 0, false},' in text

@@ -24,6 +24,7 @@ class AttentionTile:
     warps_kv: int
     tile_kv: int
     stages: int
+    wgmma: bool = False  # AttentionWgmmaTile
 
     @property
     def threads(self) -> int:
@@ -34,21 +35,31 @@ class AttentionTile:
         return 16 * self.blocks_m * self.warps_m
 
     @property
-    def warps_suffix(self) -> str:
-        """Of the name, where a variant has more than the usual four warps."""
+    def suffix(self) -> str:
+        """Of the name: wgmma, or the warps where a variant has more than the usual four."""
+        if self.wgmma:
+            return "_wgmma"
         warps = self.warps_m * self.warps_kv
         return f"_w{warps}" if warps > _USUAL_WARPS else ""
 
     @property
     def shared_bytes(self) -> int:
+        barriers = 2 * 8 * self.stages if self.wgmma else 0
+        return self._tile_bytes + barriers
+
+    @property
+    def _tile_bytes(self) -> int:
+        """Of Q, and of the stages of K and V."""
         return (self.tile_q + 2 * self.stages * self.tile_kv) * self.head_size * 2
 
     def facts(self) -> dict[str, int]:
         return {**dataclasses.asdict(self), "tile_q": self.tile_q}
 
-    @property
-    def arguments(self) -> str:
-        return ", ".join(map(str, dataclasses.astuple(self)))
+    def type_of(self, name: str) -> str:
+        """The instantiation of a template of tiles."""
+        *numbers, wgmma = dataclasses.astuple(self)
+        tile = f"{name}<{', '.join(map(str, numbers))}>"
+        return f"AttentionWgmmaTile<edge_llm::{tile}>" if wgmma else tile
 
     def check(self, name: str) -> None:
         require(
@@ -65,12 +76,22 @@ class AttentionTile:
         if self.warps_kv > 1:
             # The results of the warps meet where Q, K and V were.
             merged = self.warps_kv * self.tile_q * (self.head_size + 8) * 4
-            tiles = (self.tile_q + 2 * self.stages * self.tile_kv) * self.head_size * 2
+            tiles = self._tile_bytes
             require(
                 merged <= tiles,
                 name,
                 f"the results of its warps take {merged} bytes and its tiles {tiles}",
             )
+        if self.wgmma:
+            self._check_wgmma(name)
+
+    def _check_wgmma(self, name: str) -> None:
+        require(self.head_size % 64 == 0, name, f"head_size is {self.head_size}, no multiple of 64")
+        require(self.stages >= 3, name, f"stages is {self.stages}, less than 3 with wgmma")
+        warps = (self.blocks_m, self.warps_m % 4)
+        require(warps == (1, 0), name, "it has no whole warpgroups of 16 rows per warp")
+        slots, columns = self.tile_kv // self.warps_kv, (32, 64, 128)
+        require(slots in columns, name, f"a warpgroup has {slots} slots, not one of {columns}")
 
 
 class Prefill(AttentionTile):
@@ -78,11 +99,11 @@ class Prefill(AttentionTile):
 
     @property
     def name(self) -> str:
-        return f"attention_prefill_f16_d{self.head_size}_q{self.tile_q}{self.warps_suffix}"
+        return f"attention_prefill_f16_d{self.head_size}_q{self.tile_q}{self.suffix}"
 
     @property
     def tile_type(self) -> str:
-        return f"AttentionTile<{self.arguments}>"
+        return self.type_of("AttentionTile")
 
 
 class Decode(AttentionTile):
@@ -90,7 +111,7 @@ class Decode(AttentionTile):
 
     @property
     def name(self) -> str:
-        return f"attention_decode_f16_d{self.head_size}_m{self.tile_q}{self.warps_suffix}"
+        return f"attention_decode_f16_d{self.head_size}_m{self.tile_q}{self.suffix}"
 
     @property
     def shared_bytes(self) -> int:
@@ -98,7 +119,7 @@ class Decode(AttentionTile):
 
     @property
     def tile_type(self) -> str:
-        return f"AttentionDecodeTile<{self.arguments}>"
+        return self.type_of("AttentionDecodeTile")
 
 
 _TILED = {"prefill": Prefill, "decode": Decode}
@@ -128,11 +149,13 @@ class AttentionVariant:
         fields = dict(row)
         kind = fields.pop("kind")
         ctas_per_sm = fields.pop("ctas_per_sm")
+        wgmma = fields.pop("wgmma", False)
         kinds = (*_TILED, *_UNTILED)
         require(kind in kinds, name, f"kind is {kind}, not one of {', '.join(kinds)}")
         known = ["threads"]
         if kind in _TILED:
             known = [field.name for field in dataclasses.fields(AttentionTile)]
+            known.remove("wgmma")
         require(
             sorted(fields) == sorted(known),
             name,
@@ -141,7 +164,7 @@ class AttentionVariant:
         for key, value in fields.items():
             require(value >= 1, name, f"{key} is {value}, less than 1")
         if kind in _TILED:
-            tile = _TILED[kind](**fields)
+            tile = _TILED[kind](**fields, wgmma=wgmma)
             tile.check(name)
             variant = cls(name, kind, tile.threads, tile.shared_bytes, ctas_per_sm, tile)
             computed = tile.name
@@ -170,10 +193,16 @@ class AttentionVariant:
     def tile_type(self) -> str | None:
         return None if self.tile is None else self.tile.tile_type
 
+    @property
+    def wgmma(self) -> bool:
+        return self.tile is not None and self.tile.wgmma
+
     def register_ctas(self, sm: Sm) -> int:
         """CTAs of one multiprocessor that the registers are budgeted for: the same on every SM."""
         return self.ctas_per_sm
 
     def misfit(self, sm: Sm) -> str | None:
         """Why the variant cannot run on an SM, or None."""
+        if self.wgmma and not sm.wgmma:
+            return f"SM {sm.name} has no wgmma"
         return shared_memory_misfit(self.shared_bytes, sm)

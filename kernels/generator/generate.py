@@ -130,6 +130,7 @@ def cpp_tables(tables: Tables) -> str:
         tile = variant.tile
         steps = (tile.head_size, tile.tile_q, tile.tile_kv) if tile else [0] * 3
         numbers = [*steps, variant.threads, variant.ctas_per_sm, variant.shared_bytes]
+        numbers.append(str(variant.wgmma).lower())
         kind = f"AttentionKind::k{variant.kind.capitalize()}"
         lines.append(f'    {{"{variant.name}", {kind}, {", ".join(map(str, numbers))}}},')
     lines += ["};", "", "inline constexpr FewerCtas kFewerCtas[] = {"]

@@ -21,6 +21,12 @@ namespace {
 constexpr int64_t kPrefillQuarters = 8;
 constexpr int64_t kChunkQuarters = 6;
 
+// The same for tiles of warpgroups, which have a multiprocessor for themselves: prompts with fewer
+// are too short to gain. The CTAs of a chunk or a tree are as long as one another: in each round of
+// those that run at the same time, so many quarters of the device have to be busy on average.
+constexpr int64_t kWgmmaPrefillQuarters = 6;
+constexpr int64_t kBusyQuarters = 3;
+
 // Threads of the variants that have a multiprocessor for themselves. Where there are no more CTAs
 // than that, their eight warps beat four: warps that share the KV range halve the way.
 constexpr int kWideThreads = 256;
@@ -35,6 +41,7 @@ constexpr int64_t kMinPrefillSplitSlots = 256;
 constexpr int64_t kMaxDecodedTokens = 32;
 constexpr int64_t kMaxDecodedTiles = 2;
 
+constexpr int64_t kWarpRows = 16;  // of a decode tile that warps share along the KV range alone
 constexpr int64_t kMaxTreeTokens = 128;  // bits of a row of the mask in the decode kernels
 constexpr int64_t kMaxGroup = 16;        // Q heads of a KV head
 constexpr int64_t kMaxGridYZ = 65535;
@@ -48,7 +55,19 @@ const AttentionVariant& untiled_variant(AttentionKind kind) {
 }
 
 bool serves(const AttentionVariant& variant, AttentionKind kind, int64_t head_size) {
-  return variant.kind == kind && variant.head_size == head_size;
+  return variant.kind == kind && variant.head_size == head_size && !variant.wgmma;
+}
+
+bool runs_on(const AttentionVariant& variant, int sm) {
+  const SmFacts& facts = sm_facts(sm);
+  return variant.shared_bytes <= facts.shared_per_block && (!variant.wgmma || facts.wgmma);
+}
+
+// A tile of warpgroups, where the SM has them.
+bool serves_by_wgmma(const AttentionVariant& variant, AttentionKind kind, int64_t head_size,
+                     int sm) {
+  return variant.kind == kind && variant.head_size == head_size && variant.wgmma &&
+         runs_on(variant, sm);
 }
 
 void check_head_size(int64_t head_size) {
@@ -168,10 +187,53 @@ const AttentionVariant* wide_variant(AttentionKind kind, int64_t rows,
   return nullptr;
 }
 
+// Whether the CTAs of a variant, those of splits counted, keep the device busy until the last ends.
+bool keeps_busy(const AttentionVariant& variant, const AttentionProblem& problem,
+                const DeviceFacts& device) {
+  const int64_t ctas = unsplit_ctas(variant, problem) * splits_of(variant, problem, device);
+  const int64_t resident = resident_ctas(variant, device);
+  return 4 * ctas >= kBusyQuarters * ceil_div(ctas, resident) * resident;
+}
+
+// The prefill variant of warpgroups, where its CTAs fill the device, or null.
+const AttentionVariant* wgmma_prefill_variant(const AttentionProblem& problem,
+                                              const DeviceFacts& device) {
+  const auto fills = [&](const AttentionVariant& variant) {
+    if (problem.mode == AttentionMode::kChunkedPrefill) return keeps_busy(variant, problem, device);
+    return 4 * prefill_ctas(variant, problem) >= kWgmmaPrefillQuarters * device.sm_count;
+  };
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (serves_by_wgmma(variant, AttentionKind::kPrefill, problem.head_size, device.sm) &&
+        fills(variant)) {
+      return &variant;
+    }
+  }
+  return nullptr;
+}
+
+// The decode variant of warpgroups with the least rows whose CTAs all run at the same time without
+// splits, which leaves the least partial results; else the one with the most rows, if it keeps the
+// device busy; or null.
+const AttentionVariant* wgmma_decode_variant(const AttentionProblem& problem,
+                                             const DeviceFacts& device) {
+  const auto fits = [&](const AttentionVariant& variant) {
+    return unsplit_ctas(variant, problem) <= resident_ctas(variant, device);
+  };
+  const AttentionVariant* best = nullptr;
+  for (const AttentionVariant& variant : kAttentionVariants) {
+    if (!serves_by_wgmma(variant, AttentionKind::kDecode, problem.head_size, device.sm)) continue;
+    const bool taller = best != nullptr && variant.tile_q > best->tile_q;
+    if (best == nullptr || (taller ? !fits(*best) : fits(variant))) best = &variant;
+  }
+  if (best == nullptr || fits(*best) || keeps_busy(*best, problem, device)) return best;
+  return nullptr;
+}
+
 // The prefill variant with the most rows, which reads K and V least often, whose CTAs fill the
 // device. Where none does: a wide one, else the one with the least rows.
 const AttentionVariant& prefill_variant(const AttentionProblem& problem,
                                         const DeviceFacts& device) {
+  if (const auto* wgmma = wgmma_prefill_variant(problem, device)) return *wgmma;
   const int64_t quarters =
       problem.mode == AttentionMode::kPrefill ? kPrefillQuarters : kChunkQuarters;
   const auto fills = [&](const AttentionVariant& variant) {
@@ -190,7 +252,8 @@ const AttentionVariant& prefill_variant(const AttentionProblem& problem,
 }
 
 // The decode variant with the least rows that hold those of one KV head, else the most rows: these
-// read K and V least often. Of two with the same rows the wide one, if it fits.
+// read K and V least often. Of two with the same rows the wide one, if it fits. A tile of
+// warpgroups takes the place of those with more rows than one warp has.
 const AttentionVariant& decode_variant(const AttentionProblem& problem, const DeviceFacts& device) {
   const int64_t rows = decode_rows(problem);
   const AttentionVariant* best = nullptr;
@@ -201,6 +264,9 @@ const AttentionVariant& decode_variant(const AttentionProblem& problem, const De
         (best->tile_q < rows ? variant.tile_q > best->tile_q
                              : variant.tile_q >= rows && variant.tile_q < best->tile_q);
     if (better) best = &variant;
+  }
+  if (best->tile_q > kWarpRows) {
+    if (const auto* wgmma = wgmma_decode_variant(problem, device)) return *wgmma;
   }
   const auto* wide = wide_variant(AttentionKind::kDecode, best->tile_q, problem, device);
   return wide == nullptr ? *best : *wide;
@@ -284,7 +350,7 @@ std::vector<KernelRequest> attention_kernels(int sm, int64_t head_size) {
   std::vector<KernelRequest> requests;
   for (const AttentionVariant& variant : kAttentionVariants) {
     const bool wanted = variant.head_size == 0 || variant.head_size == head_size;
-    if (wanted && variant.shared_bytes <= sm_facts(sm).shared_per_block) {
+    if (wanted && runs_on(variant, sm)) {
       // Tiles may be spread; append and combine have static shared memory, which counts too.
       const bool has_tile = variant.head_size != 0;
       requests.push_back({variant.name, has_tile ? sm_facts(sm).shared_per_block : 0});

@@ -163,7 +163,7 @@ TEST(FewTokensTakeLowTilesAndLongChunksAreSplit) {
   EXPECT_EQ(plan(Mode::kPrefill, 512, 8192).splits, 1);
   EXPECT_EQ(plan(Mode::kChunkedPrefill, 320, 511).variant->tile_q, 32);
   EXPECT_EQ(plan(Mode::kChunkedPrefill, 320, 511).splits, 1);
-  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).splits, 4);
+  EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).splits, 2);
   EXPECT_EQ(plan(Mode::kChunkedPrefill, 256, 8192).variant->tile_q, 128);
 }
 
@@ -335,12 +335,12 @@ TEST(SplitDecodeIsCombined) {
 TEST(SplitChunkIsCombined) {
   launch_on_recorder(problem_of(Mode::kChunkedPrefill, 1, 256, {32, 8, 128}, 8192), {90, 132});
   ASSERT_EQ(launches.size(), 3u);
-  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q128");
-  EXPECT_EQ(launches[1].x, 128u);  // four splits of 32 heads
+  EXPECT_EQ(launched(1), "attention_prefill_f16_d128_q128_wgmma");
+  EXPECT_EQ(launches[1].x, 64u);  // two splits of 32 heads
   EXPECT_EQ(launches[1].y, 2u);
   EXPECT_EQ(launched(2), "attention_combine_f16");
-  EXPECT_EQ(launches[2].x, 1024u);  // 256 threads merge four splits of eight heads of 128
-  for (const Launch& launch : launches) EXPECT_EQ(launch.params.splits, 4);
+  EXPECT_EQ(launches[2].x, 1024u);  // 256 threads merge two splits of eight heads of 128
+  for (const Launch& launch : launches) EXPECT_EQ(launch.params.splits, 2);
 }
 
 TEST(NoMultiprocessorTakesMoreThanItsShare) {
@@ -358,7 +358,7 @@ TEST(NoMultiprocessorTakesMoreThanItsShare) {
 }
 
 TEST(FewCtasHaveMoreWarps) {
-  const DeviceFacts device{90, 132};
+  const DeviceFacts device{100, 132};
   const auto planned = [&](Mode mode, int64_t batch, int64_t q_len, const Heads& heads) {
     return std::string(
         plan_attention(problem_of(mode, batch, q_len, heads, 4096), device).variant->name);
@@ -367,6 +367,27 @@ TEST(FewCtasHaveMoreWarps) {
   EXPECT_EQ(planned(Mode::kPrefill, 1, 576, {16, 8, 128}), "attention_prefill_f16_d128_q32");
   EXPECT_EQ(planned(Mode::kTreeDecode, 4, 60, {32, 8, 128}), "attention_decode_f16_d128_m64_w8");
   EXPECT_EQ(planned(Mode::kTreeDecode, 5, 60, {32, 8, 128}), "attention_decode_f16_d128_m64");
+}
+
+TEST(WarpgroupsTakeTallTilesWhereTheSmHasThem) {
+  const auto planned = [](int sm, Mode mode, int64_t batch, int64_t q_len, const Heads& heads) {
+    const DeviceFacts device{sm, 132};
+    const std::string name =
+        plan_attention(problem_of(mode, batch, q_len, heads, 4096), device).variant->name;
+    return name.substr(std::string("attention_").size());
+  };
+  const Heads heads = {32, 8, 128};
+  EXPECT_EQ(planned(90, Mode::kTreeDecode, 1, 4, heads), "decode_f16_d128_m16");
+  EXPECT_EQ(planned(90, Mode::kTreeDecode, 4, 60, heads), "decode_f16_d128_m64_wgmma");
+  EXPECT_EQ(planned(90, Mode::kTreeDecode, 5, 60, heads), "decode_f16_d128_m128_wgmma");
+  EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 1, 512, heads), "prefill_f16_d128_q128_wgmma");
+  EXPECT_EQ(planned(90, Mode::kPrefill, 1, 1024, heads), "prefill_f16_d128_q128_wgmma");
+  // Two rounds of CTAs, the second a short one.
+  EXPECT_EQ(planned(90, Mode::kTreeDecode, 9, 60, heads), "decode_f16_d128_m64");
+  EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 1, 640, heads), "prefill_f16_d128_q64");
+  EXPECT_EQ(planned(90, Mode::kPrefill, 1, 512, heads), "prefill_f16_d128_q32");
+  EXPECT_EQ(planned(100, Mode::kTreeDecode, 5, 60, heads), "decode_f16_d128_m64");
+  EXPECT_EQ(planned(100, Mode::kPrefill, 1, 2048, heads), "prefill_f16_d128_q128");
 }
 
 TEST(KernelsWaitThemselvesWhereTheSmCan) {

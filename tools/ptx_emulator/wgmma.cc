@@ -25,9 +25,10 @@ constexpr int kChunkBytes = 16;  // eight factors of a row
 constexpr int kChunks = kDepth / 8;
 
 // Instruction::mode of a product.
-enum ProductMode : uint8_t { kAInShared = 1, kNegative = 2 };
+enum ProductMode : uint8_t { kAInShared = 1, kNegative = 2, kTransposedB = 4 };
 
-// How a matrix lies in shared memory, each row along k (PTX ISA, "Matrix Descriptor Format").
+// How a matrix lies in shared memory: rows of A or columns of B along k, or where B is transposed,
+// rows of B along its columns (PTX ISA, "Matrix Descriptor Format").
 class SharedMatrix {
  public:
   explicit SharedMatrix(uint64_t descriptor)
@@ -48,6 +49,21 @@ class SharedMatrix {
     }
     const uint32_t width = static_cast<uint32_t>(kChunkBytes) << swizzled_bits_;
     const uint32_t address = of_eight + within * width + static_cast<uint32_t>(index) * kChunkBytes;
+    const uint32_t pattern = ((address >> 7) - base_) & ((1u << swizzled_bits_) - 1);
+    return (address ^ pattern << 4) & kMask;
+  }
+
+  // The address of eight columns of B, transposed, at one k.
+  uint32_t transposed_chunk(int k, int eight) const {
+    const uint32_t of_eight = static_cast<uint32_t>(k / 8);
+    const uint32_t within = static_cast<uint32_t>(k % 8);
+    const uint32_t columns = static_cast<uint32_t>(eight);
+    if (swizzled_bits_ == 0) {
+      return (start_ + columns * stride_ + of_eight * leading_ + within * kChunkBytes) & kMask;
+    }
+    const uint32_t width = static_cast<uint32_t>(kChunkBytes) << swizzled_bits_;
+    const uint32_t address = start_ + (columns >> swizzled_bits_) * leading_ + of_eight * stride_ +
+                             within * width + columns % (1u << swizzled_bits_) * kChunkBytes;
     const uint32_t pattern = ((address >> 7) - base_) & ((1u << swizzled_bits_) - 1);
     return (address ^ pattern << 4) & kMask;
   }
@@ -165,32 +181,51 @@ void take_registers(Warp& warp, int columns) {
   }
 }
 
-// Chunks of a matrix by row: offsets in the block's shared memory.
+// Chunks of a matrix by row, of a transposed one by eight columns: offsets in the block's shared
+// memory.
 struct Chunks {
   uint32_t offsets[kMaxColumns * kChunks];
   int count = 0;
 };
 
+// Takes the chunk at an address; false after a report where it is out of bounds.
+bool take_chunk(Warp& warp, uint32_t address, int row, Chunks& chunks) {
+  const uint32_t size = warp.block->launch->shared_bytes;
+  const uint32_t offset = address - kSharedBase;
+  if (offset >= size || size - offset < kChunkBytes) {
+    report(warp, FaultKind::kBounds, 0, [&] {
+      return format("wgmma reads %d bytes at shared+%d (row %d); the block has %u bytes",
+                    kChunkBytes, static_cast<int32_t>(offset), row, size);
+    });
+    return false;
+  }
+  chunks.offsets[chunks.count++] = offset;
+  return true;
+}
+
+void shadow_read(Warp& warp, const Chunks& chunks) {
+  if (!warp.block->use_shadow) return;
+  warp.block->shadow.read_product(warp, chunks.offsets, chunks.count);
+}
+
 // False after a report of a chunk that is out of bounds.
 bool find_chunks(Warp& warp, const SharedMatrix& matrix, int first_row, int rows, Chunks& chunks) {
-  const uint32_t size = warp.block->launch->shared_bytes;
   for (int row = first_row; row < first_row + rows; ++row) {
     for (int index = 0; index < kChunks; ++index) {
-      const uint32_t address = matrix.chunk(row, index);
-      const uint32_t offset = address - kSharedBase;
-      if (offset >= size || size - offset < kChunkBytes) {
-        report(warp, FaultKind::kBounds, 0, [&] {
-          return format("wgmma reads %d bytes at shared+%d (row %d); the block has %u bytes",
-                        kChunkBytes, static_cast<int32_t>(offset), row, size);
-        });
-        return false;
-      }
-      chunks.offsets[chunks.count++] = offset;
+      if (!take_chunk(warp, matrix.chunk(row, index), row, chunks)) return false;
     }
   }
-  if (warp.block->use_shadow) {
-    warp.block->shadow.read_product(warp, chunks.offsets, chunks.count);
+  shadow_read(warp, chunks);
+  return true;
+}
+
+bool find_transposed_chunks(Warp& warp, const SharedMatrix& matrix, int eights, Chunks& chunks) {
+  for (int eight = 0; eight < eights; ++eight) {
+    for (int k = 0; k < kDepth; ++k) {
+      if (!take_chunk(warp, matrix.transposed_chunk(k, eight), k, chunks)) return false;
+    }
   }
+  shadow_read(warp, chunks);
   return true;
 }
 
@@ -245,7 +280,12 @@ void multiply(Warp& warp, const Instruction& instruction) {
   } else {
     read_a<HalfElement, kDepth>(warp, a_slots, a);
   }
-  if (!find_chunks(warp, SharedMatrix(product.b), 0, kMmaColumns * eights, b)) return;
+  const bool transposed = (instruction.mode & kTransposedB) != 0;
+  const SharedMatrix matrix(product.b);
+  if (transposed ? !find_transposed_chunks(warp, matrix, eights, b)
+                 : !find_chunks(warp, matrix, 0, kMmaColumns * eights, b)) {
+    return;
+  }
   if (instruction.mode & kNegative) {
     for (auto& row : a.values) {
       for (float& value : row) value = -value;
@@ -255,8 +295,16 @@ void multiply(Warp& warp, const Instruction& instruction) {
   const uint32_t* chunk = b.offsets;
   for (int eight = 0; eight < eights; ++eight) {
     MmaColumns columns;
-    for (auto& column : columns.b) {
-      for (int k = 0; k < kDepth; k += 8) widen_chunk(block, *chunk++, column + k);
+    if (transposed) {
+      for (int k = 0; k < kDepth; ++k) {
+        float values[kMmaColumns];
+        widen_chunk(block, *chunk++, values);
+        for (int column = 0; column < kMmaColumns; ++column) columns.b[column][k] = values[column];
+      }
+    } else {
+      for (auto& column : columns.b) {
+        for (int k = 0; k < kDepth; k += 8) widen_chunk(block, *chunk++, column + k);
+      }
     }
     const uint16_t* const slots = d + FloatAccumulator::kRegisters * eight;
     if (product.adds) {
@@ -314,6 +362,15 @@ bool is_negative(Decoder& decoder, size_t index) {
   return value == -1;
 }
 
+// An immediate of 0 or 1: whether it is 1.
+bool is_transposed(Decoder& decoder, size_t index) {
+  const int64_t value = static_cast<int64_t>(decoder.number(decoder.operand(index)));
+  if (value != 0 && value != 1) {
+    decoder.fail("imm-trans is 0 or 1, not " + std::to_string(value));
+  }
+  return value == 1;
+}
+
 // D, A, B, scale-d, imm-scale-a, imm-scale-b[, imm-trans-a], imm-trans-b
 void decode_product(Decoder& decoder) {
   const std::vector<std::string_view>& parts = decoder.statement().parts;
@@ -338,10 +395,9 @@ void decode_product(Decoder& decoder) {
   decoder.use(decoder.operand(2), Width::k64);
   decoder.use(decoder.operand(3), Width::kPredicate);
   if (is_negative(decoder, 4) != is_negative(decoder, 5)) instruction.mode |= kNegative;
-  for (size_t i = 6; i < count; ++i) {
-    if (decoder.number(decoder.operand(i)) != 0) {
-      decoder.fail("a transposed matrix of wgmma is not supported");
-    }
+  if (is_transposed(decoder, count - 1)) instruction.mode |= kTransposedB;
+  if (count == 8 && is_transposed(decoder, 6)) {
+    decoder.fail("a transposed A of wgmma is not supported");
   }
 }
 

@@ -25,7 +25,8 @@ float a_value(int row, int k) { return static_cast<float>(row * 3 - k * 2 + 1) /
 float b_value(int k, int column) { return static_cast<float>(k - column * 5 + 2) / 4; }
 float c_value(int thread, int i) { return static_cast<float>(thread - 2 * i); }
 
-// A matrix of rows along k in shared memory, as the PTX ISA draws it.
+// A matrix of rows along k in shared memory, as the PTX ISA draws it; `transposed`: of rows along
+// the columns of B.
 struct Layout {
   uint32_t width;    // bytes of a row of the pattern: 16 is no swizzle
   uint32_t mode;     // bits 62 and 63 of the descriptor
@@ -33,18 +34,28 @@ struct Layout {
   uint32_t stride;
   uint32_t k = 0;     // the first column, in the pattern
   uint32_t base = 0;  // in rows of 128 bytes
+  bool transposed = false;
 
   uint32_t bytes(int rows) const {
+    if (transposed) return offset(static_cast<uint32_t>(rows) - 1, 15) / 1024 * 1024 + 1024;
     return base * 128 + (static_cast<uint32_t>(rows) / 8 - 1) * stride +
            (mode == 0 ? leading + 128 : 8 * width);
   }
   uint32_t offset(uint32_t row, uint32_t column) const {
+    if (transposed) return transposed_offset(column, row);
     const uint32_t chunk = (k + column) / 8, rest = 2 * (column % 8);
     const uint32_t pattern = row / 8 * stride + base * 128;
     if (mode == 0) return pattern + row % 8 * 16 + chunk * leading + rest;
     // Rows of 32 and 64 bytes change their place every 128 bytes.
     const uint32_t phase = row % 8 * width / 128 % (width / 16);
     return pattern + row % 8 * width + (chunk ^ phase) * 16 + rest;
+  }
+  uint32_t transposed_offset(uint32_t depth, uint32_t column) const {
+    const uint32_t chunk = column / 8, rest = 2 * (column % 8), in_row = width / 16;
+    if (mode == 0) return chunk * stride + depth / 8 * leading + depth % 8 * 16 + rest;
+    const uint32_t phase = depth % 8 * width / 128 % in_row;
+    return chunk / in_row * leading + depth / 8 * stride + depth % 8 * width +
+           (chunk % in_row ^ phase) * 16 + rest;
   }
   // Relative to the address of the variable.
   uint64_t descriptor() const {
@@ -111,8 +122,8 @@ add.u32 %r3, %r2, %r1;
       ";\nsetp.eq.u32 %p1, %r2, %r2;\nwgmma.fence.sync.aligned;\n"
       "wgmma.mma_async.sync.aligned.m64n" +
       std::to_string(columns) + "k16.f32.f16.f16 " + list("%f", columns / 2) +
-      ", {%a0, %a1, %a2, %a3}, %d1, %p1, " + scales +
-      ", 0;\nwgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n";
+      ", {%a0, %a1, %a2, %a3}, %d1, %p1, " + scales + (layout.transposed ? ", 1;" : ", 0;") +
+      "\nwgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n";
   text += "mad.wide.u32 %out, %r0, " + std::to_string(2 * columns) + ", %out;\n";
   for (int i = 0; i < columns / 2; ++i) {
     text += "st.global.f32 [%out+" + std::to_string(4 * i) + "], %f" + std::to_string(i) + ";\n";
@@ -179,6 +190,16 @@ TEST(WgmmaReadsEveryLayoutOfB) {
   check_product(16, {128, 1, 0, 2048});
   for (uint32_t base : {1, 4, 7}) check_product(32, {128, 1, 16, 1024, 0, base});
   check_product(32, {64, 2, 16, 512, 0, 1});
+}
+
+TEST(WgmmaReadsEveryLayoutOfTransposedB) {
+  for (const int columns : {16, 64, 128}) {
+    check_product(columns, {16, 0, 128, 256, 0, 0, true});
+    check_product(columns, {128, 1, 2048, 1024, 0, 0, true});
+    check_product(columns, {128, 1, 1024, 2048, 0, 0, true});
+    check_product(columns, {64, 2, 1024, 512, 0, 0, true});
+    check_product(columns, {32, 3, 512, 256, 0, 0, true});
+  }
 }
 
 TEST(WgmmaScales) {
@@ -414,6 +435,6 @@ TEST(WhatIsNoWgmmaOfThisGpuIsRefused) {
   }
   refused(replaced(kernel(), shape, "m64n24k16.f32.f16.f16"), "has 8 registers, needs 12");
   refused(replaced(kernel(), ", 1, 1, 0;", ", 2, 1, 0;"), "imm-scale is 1 or -1, not 2");
-  refused(replaced(kernel(), ", 1, 1, 0;", ", 1, 1, 1;"), "transposed");
+  refused(replaced(kernel(), ", 1, 1, 0;", ", 1, 1, 2;"), "imm-trans is 0 or 1, not 2");
   refused(replaced(kernel(), ", 1, 1, 0;", ", 1, 1;"), "has 6 operands, needs 7 to 8");
 }
