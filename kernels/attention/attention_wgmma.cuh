@@ -38,15 +38,21 @@ struct WgmmaQ {
 template <class Tile>
 using WgmmaWeights = uint32_t[Tile::kWarpKv / 16][4];
 
-// As the products see them.
+// Scores and sums as the products see them.
 template <class Tile>
-__device__ __forceinline__ float (&flat(AttentionScores<Tile>& scores)) [Tile::kWarpKv / 2] {
-  return reinterpret_cast<float (&)[Tile::kWarpKv / 2]>(scores);
-} template <class Tile>
-                                                                        __device__ __forceinline__
-    float (&flat(AttentionSums<Tile>& sums)) [Tile::kHeadSize / 2] {
-      return reinterpret_cast<float (&)[Tile::kHeadSize / 2]>(sums.output);
-    }
+using WgmmaScores = float[Tile::kWarpKv / 2];
+template <class Tile>
+using WgmmaOutput = float[Tile::kHeadSize / 2];
+
+template <class Tile>
+__device__ __forceinline__ WgmmaScores<Tile>& flat(AttentionScores<Tile>& scores) {
+  return reinterpret_cast<WgmmaScores<Tile>&>(scores);
+}
+
+template <class Tile>
+__device__ __forceinline__ WgmmaOutput<Tile>& flat(AttentionSums<Tile>& sums) {
+  return reinterpret_cast<WgmmaOutput<Tile>&>(sums.output);
+}
 
 // From eight slots of K or V to the next.
 template <class Tile>
@@ -171,19 +177,6 @@ struct AttentionStages {
   }
 };
 
-// One stage after the other; the parity is that of the phase of its barriers.
-template <class Tile>
-struct AttentionTurn {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void next() {
-    if (++stage < Tile::kStages) return;
-    stage = 0;
-    parity ^= 1;
-  }
-};
-
 // Warpgroups that take turns: while one issues its products, which keeps its warps busy, the others
 // have the rest of the multiprocessor for their softmax.
 template <class Tile>
@@ -246,9 +239,9 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
   ptx::mbarrier_arrive(stages.landed(1));
   ptx::mbarrier_wait(stages.landed(0), 0);
 
-  AttentionTurn<Tile> turn, next, refilled;
+  ptx::StageTurn<Tile::kStages> turn, next, refilled, landing;
   next.next();
-  int landing = 2 % Tile::kStages;
+  landing.stage = 2;
 #pragma unroll 1
   for (int tile = first_tile; tile + 1 < last_tile; ++tile) {
     ptx::mbarrier_wait(stages.landed(next.stage), next.parity);
@@ -281,8 +274,8 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
     round_weights<Tile>(scores, weights, sums);
     ptx::cp_async_wait_group<Tile::kStages - 3>();
     ptx::fence_proxy_async();
-    ptx::mbarrier_arrive(stages.landed(landing));
-    landing = landing + 1 == Tile::kStages ? 0 : landing + 1;
+    ptx::mbarrier_arrive(stages.landed(landing.stage));
+    landing.next();
     turn = next;
     next.next();
   }

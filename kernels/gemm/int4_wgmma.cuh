@@ -96,19 +96,6 @@ struct Int4WgmmaStages {
   }
 };
 
-// One stage after the other, around and around; the parity is that of the phase.
-template <class Tile>
-struct Int4WgmmaTurn {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void next() {
-    if (++stage < Tile::kStages) return;
-    stage = 0;
-    parity ^= 1;
-  }
-};
-
 // The loading warps: copies the tiles of k of a range into the stages.
 template <class Tile>
 __device__ __forceinline__ void load_stages(const Int4GemmParams& params,
@@ -140,7 +127,7 @@ __device__ __forceinline__ void load_stages(const Int4GemmParams& params,
   // While a stage is copied the ones before land: half of them, so that the other half is there to
   // compute with.
   constexpr int kInFlight = Tile::kStages / 2;
-  Int4WgmmaTurn<Tile> turn, landed;
+  ptx::StageTurn<Tile::kStages> turn, landed;
 #pragma unroll 1
   for (int tile = range.first; tile < range.last + kInFlight; ++tile) {
     if (tile < range.last) {
@@ -217,7 +204,7 @@ template <class Tile>
 __device__ __forceinline__ void multiply_stages(const Int4WgmmaStages<Tile>& stages,
                                                 const SplitRange& range, const Int4WgmmaWarp& warp,
                                                 Int4WgmmaSums<Tile>& sums) {
-  Int4WgmmaTurn<Tile> turn;
+  ptx::StageTurn<Tile::kStages> turn;
   int before = 0;
   uint32_t a[2][4];  // one is read by a product in flight while the other is made
   int tile = range.first;

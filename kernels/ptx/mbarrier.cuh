@@ -35,4 +35,18 @@ __device__ __forceinline__ void mbarrier_wait(uint32_t address, uint32_t parity)
   } while (ended == 0);
 }
 
+// The stages of a ring that such barriers guard, one after the other, around and around; the parity
+// is that of the phase of a stage's barriers.
+template <int kStages>
+struct StageTurn {
+  int stage = 0;
+  uint32_t parity = 0;
+
+  __device__ __forceinline__ void next() {
+    if (++stage < kStages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
 }  // namespace edge_llm::ptx
