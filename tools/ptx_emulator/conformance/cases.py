@@ -50,7 +50,6 @@ UNCOVERED = {
     "bar.warp.sync": "hands over no data; planted races show that it orders lanes",
     "bar.arrive": "hands over no data; the order of warps that take turns hangs on it",
     "prefetch.global.L2": "hands over no data",
-    "setp.gt.f32": "compares as setp.eq.f32 and setp.gt.s32 do; not yet asked of a GPU",
     "ld.relaxed.gpu.global.s32": "loads as ld.global.s32 does: memory orders are not emulated",
     **{f"mov.{kind}": "copies a register" for kind in ("b16", "f32", "pred", "u16", "u32", "u64")},
 }
