@@ -234,55 +234,6 @@ __device__ __forceinline__ void multiply_weights_v(uint32_t v, const AttentionWa
   }
 }
 
-// First byte of a stage of K and V; Q lies before the first one.
-template <class Tile>
-__device__ __forceinline__ uint32_t stage_address(uint32_t shared, int stage) {
-  return shared + Tile::kQBytes + stage * Tile::kStageBytes;
-}
-
-// The stage behind another, around and around.
-template <class Tile>
-__device__ __forceinline__ uint32_t stage_behind(uint32_t shared, uint32_t stage) {
-  if (stage == stage_address<Tile>(shared, Tile::kStages - 1))
-    return stage_address<Tile>(shared, 0);
-  return stage + Tile::kStageBytes;
-}
-
-// Starts to fill all stages, and prepares Q, for attend(); false where there is no tile. Commits
-// groups: one of the first K, one of the first V, and one of each further stage, even where nothing
-// is left to load.
-template <class Tile, class Work>
-__device__ __forceinline__ bool start_tiles(uint32_t shared, int first_tile, int last_tile,
-                                            Work& work) {
-  work.before_k(shared);
-  if (first_tile >= last_tile) {
-    work.before_v();
-    work.prepare(shared);
-    return false;
-  }
-  work.load_k(stage_address<Tile>(shared, 0), first_tile);
-  ptx::cp_async_commit_group();
-  work.before_v();
-  work.load_v(stage_address<Tile>(shared, 0), first_tile);
-  ptx::cp_async_commit_group();
-#pragma unroll 1
-  for (int ahead = 1; ahead < Tile::kStages; ++ahead) {
-    if (first_tile + ahead < last_tile) {
-      work.load_k(stage_address<Tile>(shared, ahead), first_tile + ahead);
-      work.load_v(stage_address<Tile>(shared, ahead), first_tile + ahead);
-    }
-    ptx::cp_async_commit_group();
-  }
-  work.prepare(shared);
-#pragma unroll 1
-  for (int ahead = 0; ahead < Tile::kStages; ++ahead) {
-    if (first_tile + ahead < last_tile) {
-      work.add_new(stage_address<Tile>(shared, ahead), first_tile + ahead);
-    }
-  }
-  return true;
-}
-
 // Attends to the tiles [first_tile, last_tile) of the KV range. `work` knows what they hold, and in
 // which order it takes them:
 //   before_k(q), before_v()  what comes before the first K, and before the first V
@@ -295,13 +246,40 @@ template <class Tile, class Work>
 __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile>& warp,
                                        int first_tile, int last_tile, Work& work,
                                        AttentionSums<Tile>& sums) {
-  if (!start_tiles<Tile>(shared, first_tile, last_tile, work)) return;
+  const auto stage_address = [&](int stage) {
+    return shared + Tile::kQBytes + stage * Tile::kStageBytes;
+  };
+  work.before_k(shared);
+  if (first_tile >= last_tile) {
+    work.before_v();
+    return work.prepare(shared);
+  }
+  // A commit for the first K, and one per tile, even where nothing is left to load: then "all but
+  // the newest groups have landed" means the same tile in every iteration.
+  work.load_k(stage_address(0), first_tile);
+  ptx::cp_async_commit_group();
+  work.before_v();
+  work.load_v(stage_address(0), first_tile);
+  ptx::cp_async_commit_group();
+#pragma unroll 1
+  for (int ahead = 1; ahead < Tile::kStages; ++ahead) {
+    if (first_tile + ahead < last_tile) {
+      work.load_k(stage_address(ahead), first_tile + ahead);
+      work.load_v(stage_address(ahead), first_tile + ahead);
+    }
+    ptx::cp_async_commit_group();
+  }
+  work.prepare(shared);
+#pragma unroll 1
+  for (int ahead = 0; ahead < Tile::kStages; ++ahead) {
+    if (first_tile + ahead < last_tile) work.add_new(stage_address(ahead), first_tile + ahead);
+  }
   ptx::cp_async_wait_group<Tile::kStages>();
   __syncthreads();  // Q and the first K are there
   const QFragments<Tile> q(shared, warp);
 
   const float scale = softmax_scale(Tile::kHeadSize);
-  uint32_t k = stage_address<Tile>(shared, 0);
+  uint32_t k = stage_address(0);
   bool waits_for_v = true;
 #pragma unroll 1  // one tile is enough work to schedule
   for (int tile = first_tile;;) {
@@ -325,7 +303,7 @@ __device__ __forceinline__ void attend(uint32_t shared, const AttentionWarp<Tile
       work.add_new(k, newest);
     }
     ptx::cp_async_commit_group();
-    k = stage_behind<Tile>(shared, k);
+    k = k == stage_address(Tile::kStages - 1) ? stage_address(0) : k + Tile::kStageBytes;
   }
 }
 

@@ -168,7 +168,7 @@ struct AttentionWarp {
     const int warp = threadIdx.x / 32;
     lane = threadIdx.x % 32;
     m = warp % Tile::kWarpsM * (16 * Tile::kBlocksM);
-    kv = Tile::kWarpsKv == 1 ? 0 : warp / Tile::kWarpsM;
+    kv = Tile::kWgmma && Tile::kWarpsKv == 1 ? 0 : warp / Tile::kWarpsM;
   }
 
   // Row in the tile of the accumulators 2 * half and 2 * half + 1 of a block.

@@ -206,6 +206,47 @@ class WarpgroupTurns {
   const int warpgroup_;
 };
 
+// First byte of a stage of K and V; Q lies before the first one.
+template <class Tile>
+__device__ __forceinline__ uint32_t stage_address(uint32_t shared, int stage) {
+  return shared + Tile::kQBytes + stage * Tile::kStageBytes;
+}
+
+// Starts to fill all stages, and prepares Q; false where there is no tile. Commits groups: one of
+// the first K, one of the first V, and one of each further stage, even where nothing is left to
+// load. attend() does the same in place: with a call of this its tallest tile spills.
+template <class Tile, class Work>
+__device__ __forceinline__ bool start_tiles(uint32_t shared, int first_tile, int last_tile,
+                                            Work& work) {
+  work.before_k(shared);
+  if (first_tile >= last_tile) {
+    work.before_v();
+    work.prepare(shared);
+    return false;
+  }
+  work.load_k(stage_address<Tile>(shared, 0), first_tile);
+  ptx::cp_async_commit_group();
+  work.before_v();
+  work.load_v(stage_address<Tile>(shared, 0), first_tile);
+  ptx::cp_async_commit_group();
+#pragma unroll 1
+  for (int ahead = 1; ahead < Tile::kStages; ++ahead) {
+    if (first_tile + ahead < last_tile) {
+      work.load_k(stage_address<Tile>(shared, ahead), first_tile + ahead);
+      work.load_v(stage_address<Tile>(shared, ahead), first_tile + ahead);
+    }
+    ptx::cp_async_commit_group();
+  }
+  work.prepare(shared);
+#pragma unroll 1
+  for (int ahead = 0; ahead < Tile::kStages; ++ahead) {
+    if (first_tile + ahead < last_tile) {
+      work.add_new(stage_address<Tile>(shared, ahead), first_tile + ahead);
+    }
+  }
+  return true;
+}
+
 // attend() by warpgroups; `work` is the same.
 template <class Tile, class Work>
 __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
