@@ -11,8 +11,8 @@ enum KernelImageFormat : int64_t { kCubin = 0, kPtx = 1 };
 struct KernelImage {
   const char* symbol;         // kernel name in the image, "<variant>_sm<NN>"
   int64_t sm;                 // compute capability of the image, major * 10 + minor
-  int64_t format;             // KernelImageFormat, of what is packed or not
-  const unsigned char* data;  // a fatbin, or for the emulator PTX with a NUL byte behind it
+  int64_t format;             // KernelImageFormat
+  const unsigned char* data;  // a cubin packed as a fatbin; or PTX, with a NUL byte behind it
   int64_t size;               // bytes, without the NUL byte
 };
 static_assert(sizeof(KernelImage) == 40, "the generated table has five 8-byte words per entry");

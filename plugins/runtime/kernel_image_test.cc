@@ -28,7 +28,7 @@ TEST(SymbolsNameSourceAndSm) {
   }
 }
 
-TEST(ImagesAreWholeFatbins) {
+TEST(CubinsAreWholeFatbins) {
   struct FatbinHeader {  // CUDA's fatbinary_section.h
     uint32_t magic;
     uint16_t version;
@@ -36,7 +36,8 @@ TEST(ImagesAreWholeFatbins) {
     uint64_t bytes_behind;
   };
   constexpr uint32_t kMagic = 0xba55ed50;
-  for (const KernelImage* image = edge_llm_kernel_images; image->symbol != nullptr; ++image) {
+  for (const KernelImage* image = edge_llm_kernel_images; image != &last_image(); ++image) {
+    EXPECT_EQ(image->format, kCubin);
     FatbinHeader header;
     ASSERT_TRUE(image->size > static_cast<int64_t>(sizeof(header)));
     EXPECT_EQ(reinterpret_cast<uintptr_t>(image->data) % alignof(FatbinHeader), 0u);
@@ -46,15 +47,20 @@ TEST(ImagesAreWholeFatbins) {
   }
 }
 
-TEST(CubinsComeBeforePtx) {
-  for (const KernelImage* image = edge_llm_kernel_images; image != &last_image(); ++image) {
-    EXPECT_EQ(image->format, kCubin);
-  }
-}
-
 TEST(PtxIsOfTheNewestSm) {
   EXPECT_EQ(last_image().format, kPtx);
   for (const KernelImage* image = edge_llm_kernel_images; image->symbol != nullptr; ++image) {
     EXPECT_LE(image->sm, last_image().sm);
   }
+}
+
+TEST(PtxEndsWithAZeroThatItsSizeDoesNotCount) {
+  const KernelImage& ptx = last_image();
+  EXPECT_EQ(static_cast<int64_t>(std::strlen(reinterpret_cast<const char*>(ptx.data))), ptx.size);
+}
+
+TEST(PtxHoldsTheNumberOfItsSm) {
+  const std::string text(reinterpret_cast<const char*>(last_image().data), last_image().size);
+  EXPECT_NE(text.find(".target sm_" + std::to_string(last_image().sm)), std::string::npos);
+  EXPECT_NE(text.find(".entry " + std::string(last_image().symbol)), std::string::npos);
 }

@@ -110,7 +110,7 @@ def _images_of_each_source(sources, images):
 def _embed(ctx, images):
     """Declares the action that writes the assembly of the table, and the file of images that it includes.
 
-    What a GPU loads is packed; the emulator reads PTX as it is.
+    Cubins are packed; PTX stays as it is.
     """
     assembly = ctx.actions.declare_file(ctx.label.name + ".S")
     embedded = ctx.actions.declare_file(ctx.label.name + ".bin")

@@ -2,9 +2,9 @@
 
     embed_images --assembly=FILE --images=FILE [--nvfatbin=LIBRARY] SYMBOL=SM=ARCH=FORMAT=PATH...
 
-With libnvfatbin each image becomes a fatbin, which is compressed and which the driver inflates; it
-goes where CUDA's own tools look for fatbins, so that cuobjdump lists the images of a library.
-Without it images stay as they are: PTX for the emulator.
+A cubin becomes a fatbin, which is compressed and which the driver inflates; it goes where CUDA's
+own tools look for fatbins, so that cuobjdump lists the cubins of a library. PTX stays as it is:
+what reads no fatbins reads it too, such as the emulator.
 
 The table is `edge_llm_kernel_images` of plugins/runtime/kernel_image.h: rows of symbol, SM, format
 (0 cubin, 1 PTX), data and size, then a row of zeros. Each image ends with zero bytes that its size
@@ -20,6 +20,7 @@ from typing import NamedTuple
 from tools.cuda.nvfatbin import NvFatbin
 
 FORMATS = {"cubin": 0, "ptx": 1}
+SECTIONS = {"cubin": ".nv_fatbin", "ptx": ".rodata"}
 TABLE = "edge_llm_kernel_images"
 ALIGNMENT = 8  # of a fatbin
 
@@ -34,15 +35,14 @@ class Row(NamedTuple):
     path: str
 
 
-def contents(rows: list[Row], nvfatbin: NvFatbin | None) -> list[bytes]:
-    """The images as they are embedded."""
-    images = [pathlib.Path(row.path).read_bytes() for row in rows]
+def content(row: Row, nvfatbin: NvFatbin | None) -> bytes:
+    """An image as it is embedded."""
+    image = pathlib.Path(row.path).read_bytes()
+    if row.format == "ptx":
+        return image
     if nvfatbin is None:
-        return images
-    return [
-        nvfatbin.pack(image, row.format, row.arch, row.symbol)
-        for row, image in zip(rows, images, strict=True)
-    ]
+        raise ValueError(f"{row.path}: --nvfatbin is missing, which packs cubins")
+    return nvfatbin.pack(image, row.arch, row.symbol)
 
 
 def padded(image: bytes) -> bytes:
@@ -50,22 +50,26 @@ def padded(image: bytes) -> bytes:
     return image + bytes(ALIGNMENT - len(image) % ALIGNMENT)
 
 
-def assembly(rows: list[Row], images: list[bytes], path: pathlib.Path, section: str) -> str:
+def assembly(rows: list[Row], images: list[bytes], path: pathlib.Path) -> str:
     """The assembly for images that lie one after the other, padded, in the file `path`."""
-    symbols, table = [], []
+    parts, symbols, table = [], [], []
     offset = 0
     for index, (row, image) in enumerate(zip(rows, images, strict=True)):
+        size = len(padded(image))
+        parts.append(
+            f'.section {SECTIONS[row.format]},"a",%progbits\n.balign {ALIGNMENT}\n'
+            f'.Limage{index}:\n.incbin "{path}", {offset}, {size}\n'
+        )
         symbols.append(f'.Lsymbol{index}:\n.asciz "{row.symbol}"\n')
         table.append(
             f".quad .Lsymbol{index}, {row.sm}, {FORMATS[row.format]}, "
-            f".Limages + {offset}, {len(image)}\n"
+            f".Limage{index}, {len(image)}\n"
         )
-        offset += len(padded(image))
+        offset += size
     return "".join(
         [
             '.section .note.GNU-stack,"",%progbits\n',
-            f'.section {section},"a",%progbits\n.balign {ALIGNMENT}\n',
-            f'.Limages:\n.incbin "{path}"\n',
+            *parts,
             ".section .rodata\n",
             *symbols,
             # The table holds addresses, so the loader writes it once and then protects it.
@@ -86,10 +90,10 @@ def main() -> None:
     args = parser.parse_args()
 
     rows = [Row(*row.split("=", 4)) for row in args.rows]
-    images = contents(rows, NvFatbin(args.nvfatbin) if args.nvfatbin else None)
-    section = ".nv_fatbin" if args.nvfatbin else ".rodata"
+    nvfatbin = NvFatbin(args.nvfatbin) if args.nvfatbin else None
+    images = [content(row, nvfatbin) for row in rows]
     args.images.write_bytes(b"".join(map(padded, images)))
-    args.assembly.write_text(assembly(rows, images, args.images, section))
+    args.assembly.write_text(assembly(rows, images, args.images))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Packs a kernel image into a fatbin, compressed as the driver of that CUDA release inflates it."""
+"""Packs a cubin into a fatbin, compressed as the driver of the same CUDA release inflates it."""
 
 from __future__ import annotations
 
@@ -16,33 +16,25 @@ class NvFatbin:
         if result:
             raise RuntimeError(self._library.nvFatbinGetErrorString(result).decode())
 
-    def _add(self, fatbin: ctypes.c_void_p, image: bytes, kind: str, arch: str, name: str) -> None:
-        labels = [arch.encode(), name.encode()]
-        if kind == "cubin":
-            size = ctypes.c_size_t(len(image))
-            self._check(self._library.nvFatbinAddCubin(fatbin, image, size, *labels))
-        else:
-            size = ctypes.c_size_t(len(image) + 1)  # with the zero that ctypes puts behind it
-            self._check(self._library.nvFatbinAddPTX(fatbin, image, size, *labels, b""))
-
-    def pack(self, image: bytes, kind: str, arch: str, name: str) -> bytes:
-        """A fatbin of one image.
+    def pack(self, cubin: bytes, arch: str, name: str) -> bytes:
+        """A fatbin of one cubin.
 
         Args:
-          image: what NVRTC made.
-          kind: "cubin" or "ptx".
+          cubin: what NVRTC made.
           arch: NVRTC's name of the architecture, such as "90a".
           name: what tools call the image.
 
         Raises:
-          RuntimeError: the image is not what `kind` and `arch` say.
+          RuntimeError: it is no cubin of this architecture.
         """
         fatbin = ctypes.c_void_p()
         options = (ctypes.c_char_p * 1)(b"-compress-all")
         self._check(self._library.nvFatbinCreate(ctypes.byref(fatbin), options, len(options)))
         try:
-            self._add(fatbin, image, kind, arch, name)
-            size = ctypes.c_size_t()
+            size = ctypes.c_size_t(len(cubin))
+            self._check(
+                self._library.nvFatbinAddCubin(fatbin, cubin, size, arch.encode(), name.encode())
+            )
             self._check(self._library.nvFatbinSize(fatbin, ctypes.byref(size)))
             packed = ctypes.create_string_buffer(size.value)
             self._check(self._library.nvFatbinGet(fatbin, packed))
