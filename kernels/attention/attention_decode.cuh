@@ -69,7 +69,7 @@ struct DecodeQ {
 // What a CTA loads before it knows its row.
 template <class Tile>
 struct DecodeInputs {
-  FindVisibility<Tile::kTileQ, Tile::kThreads> tokens;
+  FindVisibility<Tile::kTileQ, Tile::kComputingThreads> tokens;
   HeadPairs<Tile, Tile::kTileQ, kThreadPairs<Tile, Tile::kTileQ>, DecodeQ> q;
 
   __device__ __forceinline__ DecodeInputs(const AttentionParams& params, int batch,
@@ -113,6 +113,14 @@ struct DecodeSource {
     return int64_t{params.num_kv_heads} * Tile::kHeadBytes;
   }
 
+  __device__ __forceinline__ void load_k(uint32_t stage, int tile) const {
+    load(stage, tile, cache.k);
+  }
+
+  __device__ __forceinline__ void load_v(uint32_t stage, int tile) const {
+    load(stage + Tile::kKvBytes, tile, cache.v);
+  }
+
   // Asks the L2 for the first tiles of K and V.
   __device__ __forceinline__ void prefetch() const {
     const int first_tile = max(range.first_tile, range.last_tile - Tile::kStages);
@@ -131,6 +139,21 @@ struct DecodeSource {
       prefetch(old.v, v_offset());
     }
   }
+
+ private:
+  // Old slots; zeros where there is none, as the product of a weight 0 and a NaN would be NaN.
+  __device__ __forceinline__ void load(uint32_t target, int tile, const char* cached_heads) const {
+    const int first_token = token_of_tile(newest_first(tile));
+    const char* heads = cached_heads + static_cast<int64_t>(newest_first(tile)) *
+                                           (Tile::kTileKv * Tile::kHeadBytes);
+    if (first_token + Tile::kTileKv <= 0) return load_heads<Tile, Tile::kTileKv>(target, heads);
+    for_each_chunk<Tile, Tile::kTileKv, 1>([&](int slot, int chunk) {
+      const int token = first_token + slot;
+      if (token >= 0 && token < row.slots) return;
+      ptx::cp_async_cg_16(target + head_offset<Tile>(slot, chunk),
+                          heads + slot * Tile::kHeadBytes + chunk * 16, token < 0);
+    });
+  }
 };
 
 // What a CTA does: the rows of one tile, on one split of the KV range.
@@ -148,16 +171,16 @@ struct DecodeWork {
   // The angles of Q would wait behind all of K and V, and these behind the positions.
   __device__ __forceinline__ void before_v() {
     inputs.tokens.put_tokens(params, source.row, visibility);
-    __syncthreads();
+    sync_computing<Tile>();
     inputs.q.load_angles(params.rotary_size, angles_of_rows());
   }
 
   __device__ __forceinline__ void load_k(uint32_t stage, int tile) const {
-    load(stage, tile, source.cache.k);
+    source.load_k(stage, tile);
   }
 
   __device__ __forceinline__ void load_v(uint32_t stage, int tile) const {
-    load(stage + Tile::kKvBytes, tile, source.cache.v);
+    source.load_v(stage, tile);
   }
 
   __device__ __forceinline__ void prepare(uint32_t q) const {
@@ -178,7 +201,7 @@ struct DecodeWork {
     const int items = (last_slot - first_slot) * NewPair::kRowPairs;
     if (params.rotary_size == Tile::kHeadSize) {
 #pragma unroll 1
-      for (int item = threadIdx.x; item < items; item += Tile::kThreads) {
+      for (int item = threadIdx.x; item < items; item += Tile::kComputingThreads) {
         const NewPair pair(*this, item, first_token, first_slot);
         ChunkPair k = {}, v = {};
         if (pair.angles != nullptr) {
@@ -193,7 +216,7 @@ struct DecodeWork {
       }
     } else {
 #pragma unroll 1
-      for (int first = 0; first < items; first += Tile::kThreads) {  // by whole warps
+      for (int first = 0; first < items; first += Tile::kComputingThreads) {  // by whole warps
         const int item = first + threadIdx.x;
         const NewPair pair(*this, min(item, items - 1), first_token, first_slot);
 #pragma unroll 1
@@ -266,20 +289,6 @@ struct DecodeWork {
     return source.token_of_tile(source.newest_first(tile));
   }
 
-  // Old slots; zeros where there is none, as the product of a weight 0 and a NaN would be NaN.
-  __device__ __forceinline__ void load(uint32_t target, int tile, const char* cached_heads) const {
-    const int first_token = first_token_of(tile);
-    const char* heads = cached_heads + static_cast<int64_t>(source.newest_first(tile)) *
-                                           (Tile::kTileKv * Tile::kHeadBytes);
-    if (first_token + Tile::kTileKv <= 0) return load_heads<Tile, Tile::kTileKv>(target, heads);
-    for_each_chunk<Tile, Tile::kTileKv, 1>([&](int slot, int chunk) {
-      const int token = first_token + slot;
-      if (token >= 0 && token < source.row.slots) return;
-      ptx::cp_async_cg_16(target + head_offset<Tile>(slot, chunk),
-                          heads + slot * Tile::kHeadBytes + chunk * 16, token < 0);
-    });
-  }
-
   __device__ __forceinline__ const float* angles_of(int token) const {
     const int position = visibility.positions[token];
     return position < 0 ? nullptr : rope_angles(params, source.row.batch, position);
@@ -322,6 +331,13 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   ptx::griddepcontrol_wait();
 
   const int length = params.context_lengths[batch], start = params.start_index[batch];
+  if constexpr (Tile::kWgmma) {
+    const DecodeSource<Tile> source = source_of(attention_row(params, batch, length, start));
+    if (load_instead<Tile>(ptx::shared_address(shared_tiles), source.range.first_tile,
+                           source.range.last_tile, source)) {
+      return;
+    }
+  }
   DecodeInputs<Tile> inputs(params, batch, rows);
   const DecodeSource<Tile> source = source_of(attention_row(params, batch, length, start));
   DecodeWork<Tile> work = {params, warp, rows, source, inputs, visibility};

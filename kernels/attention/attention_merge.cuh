@@ -32,7 +32,7 @@ __device__ __forceinline__ AttentionResult<Tile> merge_warps(float2* shared,
   };
   AttentionResult<Tile> result = {};
   result.first_dims = warp.kv * kShare;
-  __syncthreads();  // Q, K and V have been read
+  sync_computing<Tile>();  // Q, K and V have been read
 #pragma unroll
   for (int row = 0; row < kWarpRows; ++row) {
     const int block = row / 2, half = row % 2;
@@ -49,7 +49,7 @@ __device__ __forceinline__ AttentionResult<Tile> merge_warps(float2* shared,
     }
     pair(warp.kv, row, kDims) = {sums.maximum[block][half], sums.weights[block][2 * half]};
   }
-  __syncthreads();
+  sync_computing<Tile>();
 
 #pragma unroll
   for (int row = 0; row < kWarpRows; ++row) {

@@ -143,8 +143,14 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
   ptx::griddepcontrol_launch_dependents();
   PrefillWork<Tile> work(params, warp, blockIdx.z, place);
 
-  AttentionSums<Tile> sums;
   const SplitRange range(work.slots, Tile::kTileKv, place.split, SmallDivisor(params.splits));
+  if constexpr (Tile::kWgmma) {
+    if (load_instead<Tile>(ptx::shared_address(shared_tiles), range.first_tile, range.last_tile,
+                           work)) {
+      return ptx::griddepcontrol_wait();
+    }
+  }
+  AttentionSums<Tile> sums;
   attend_by<Tile>(ptx::shared_address(shared_tiles), warp, range.first_tile, range.last_tile, work,
                   sums);
   // In every CTA, also where it needs nothing new: the kernel behind waits for this one alone.

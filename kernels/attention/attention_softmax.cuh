@@ -68,7 +68,7 @@ struct AttentionResult {
 template <class Tile>
 class QFragments {
  public:
-  static constexpr bool kKept = Tile::kThreads >= 256 && Tile::kBlocksM == 1;
+  static constexpr bool kKept = Tile::kComputingThreads >= 256 && Tile::kBlocksM == 1;
 
   // All of Q lies in `q`.
   __device__ __forceinline__ QFragments(uint32_t q, const AttentionWarp<Tile>& warp)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/fixed_width_types.h"
+#include "kernels/ptx/bar_sync.cuh"
 #include "kernels/ptx/cp_async.cuh"
 #include "kernels/ptx/prefetch.cuh"
 
@@ -18,7 +19,9 @@ struct AttentionTile {
   static constexpr int kWarpsKv = kWarpsKv_;
   static constexpr int kTileKv = kTileKv_;
   static constexpr int kStages = kStages_;
-  static constexpr int kThreads = 32 * kWarpsM * kWarpsKv;
+  static constexpr int kComputingThreads = 32 * kWarpsM * kWarpsKv;
+  static constexpr int kThreads = kComputingThreads;
+  static constexpr int kLoadingThreads = kComputingThreads;  // those that copy K and V
   static constexpr int kTileQ = 16 * kBlocksM * kWarpsM;
   static constexpr int kWarpKv = kTileKv / kWarpsKv;  // slots of one warp in each tile
   static constexpr bool kWgmma = false;               // AttentionWgmmaTile
@@ -40,7 +43,9 @@ struct AttentionTile {
 template <class Base>
 struct AttentionWgmmaTile : Base {
   static constexpr bool kWgmma = true;
-  static constexpr int kWarpgroups = Base::kThreads / 128;
+  static constexpr int kWarpgroups = Base::kComputingThreads / 128;  // without that which loads
+  static constexpr int kLoadingThreads = 128;
+  static constexpr int kThreads = Base::kComputingThreads + kLoadingThreads;
 
   // Behind all else two barriers of each stage: AttentionStages.
   static constexpr int kBarrierOffset = Base::kSharedBytes;
@@ -86,26 +91,42 @@ __device__ __forceinline__ uint32_t step_address(uint32_t address, int step) {
   return (address ^ (2 * step % kColumns * 16)) + 2 * step / kColumns * kGroupBytes;
 }
 
-// Calls body(row, chunk) for every 16-byte chunk of kRows heads, by all threads together:
+// Index of this thread among those that copy K and V.
+template <class Tile>
+__device__ __forceinline__ unsigned loading_thread() {
+  return threadIdx.x - (Tile::kThreads - Tile::kLoadingThreads);
+}
+
+// A barrier of the threads that compute.
+template <class Tile>
+__device__ __forceinline__ void sync_computing() {
+  if constexpr (Tile::kComputingThreads == Tile::kThreads) {
+    __syncthreads();
+  } else {
+    ptx::bar_sync<3, Tile::kComputingThreads>();
+  }
+}
+
+// Calls body(row, chunk) for every 16-byte chunk of kRows heads, by the threads that copy:
 // neighbours in memory by neighbouring threads.
 template <class Tile, int kRows, int kUnroll, class Body>
 __device__ __forceinline__ void for_each_chunk(const Body& body) {
   constexpr int kChunks = kRows * Tile::kHeadChunks;
-  if constexpr (Tile::kThreads % Tile::kHeadChunks == 0) {
+  if constexpr (Tile::kLoadingThreads % Tile::kHeadChunks == 0) {
     // A thread keeps its chunk, and its rows have constant distances: so do its addresses.
-    const int first_row = threadIdx.x / Tile::kHeadChunks;
-    const int chunk = threadIdx.x % Tile::kHeadChunks;
+    const int first_row = loading_thread<Tile>() / Tile::kHeadChunks;
+    const int chunk = loading_thread<Tile>() % Tile::kHeadChunks;
 #pragma unroll kUnroll
-    for (int step = 0; step < kChunks; step += Tile::kThreads) {
+    for (int step = 0; step < kChunks; step += Tile::kLoadingThreads) {
       const int row = first_row + step / Tile::kHeadChunks;
-      if (kChunks % Tile::kThreads != 0 && row >= kRows) break;
+      if (kChunks % Tile::kLoadingThreads != 0 && row >= kRows) break;
       body(row, chunk);
     }
   } else {
 #pragma unroll kUnroll
-    for (int first = 0; first < kChunks; first += Tile::kThreads) {
-      const unsigned index = first + threadIdx.x;
-      if (kChunks % Tile::kThreads != 0 && index >= kChunks) break;
+    for (int first = 0; first < kChunks; first += Tile::kLoadingThreads) {
+      const unsigned index = first + loading_thread<Tile>();
+      if (kChunks % Tile::kLoadingThreads != 0 && index >= kChunks) break;
       body(static_cast<int>(index / Tile::kHeadChunks),
            static_cast<int>(index % Tile::kHeadChunks));
     }
@@ -118,11 +139,12 @@ __device__ __forceinline__ void load_heads(uint32_t target, const char* heads) {
   if constexpr (Tile::kWgmma) {
     // The swizzle of a thread's rows is the same, so both addresses have constant distances. The
     // compiler sees it in the other layout alone.
-    constexpr int kStep = Tile::kThreads * 16;  // bytes of all threads
+    constexpr int kStep = Tile::kLoadingThreads * 16;  // bytes of all threads
     static_assert(kStep % (8 * Tile::kHeadBytes) == 0 && kRows * Tile::kHeadBytes % kStep == 0,
                   "a thread would change its place in the swizzle");
-    target += head_offset<Tile>(threadIdx.x / Tile::kHeadChunks, threadIdx.x % Tile::kHeadChunks);
-    heads += threadIdx.x * 16;
+    target += head_offset<Tile>(loading_thread<Tile>() / Tile::kHeadChunks,
+                                loading_thread<Tile>() % Tile::kHeadChunks);
+    heads += loading_thread<Tile>() * 16;
 #pragma unroll
     for (int i = 0; i < kRows * Tile::kHeadBytes; i += kStep) {
       ptx::cp_async_cg_16(target + i, heads + i);

@@ -67,7 +67,7 @@ class HeadPairs {
   }
 
   __device__ __forceinline__ unsigned item(int i) const {
-    return (first_ + i) * Tile::kThreads + threadIdx.x;
+    return (first_ + i) * Tile::kComputingThreads + threadIdx.x;
   }
   __device__ __forceinline__ bool exists(int i) const { return item(i) < kRows * kRowPairs; }
   __device__ __forceinline__ int row(int i) const { return static_cast<int>(item(i) / kRowPairs); }
@@ -84,6 +84,7 @@ class HeadPairs {
 
 // Pairs of chunks of a thread, where all threads share those of kRows heads.
 template <class Tile, int kRows>
-constexpr int kThreadPairs = (kRows * Tile::kHeadChunks / 2 + Tile::kThreads - 1) / Tile::kThreads;
+constexpr int kThreadPairs =
+    (kRows * Tile::kHeadChunks / 2 + Tile::kComputingThreads - 1) / Tile::kComputingThreads;
 
 }  // namespace edge_llm

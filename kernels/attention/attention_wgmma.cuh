@@ -14,6 +14,7 @@
 #include "kernels/ptx/ldmatrix.cuh"
 #include "kernels/ptx/mbarrier.cuh"
 #include "kernels/ptx/mma.cuh"
+#include "kernels/ptx/setmaxnreg.cuh"
 #include "kernels/ptx/wgmma.cuh"
 
 namespace edge_llm {
@@ -166,8 +167,8 @@ struct AttentionStages {
   // A barrier of the CTA has to follow.
   __device__ __forceinline__ void init() const {
     if (threadIdx.x >= Tile::kStages) return;
-    ptx::mbarrier_init(landed(threadIdx.x), Tile::kThreads);
-    ptx::mbarrier_init(read(threadIdx.x), Tile::kThreads);
+    ptx::mbarrier_init(landed(threadIdx.x), Tile::kLoadingThreads);
+    ptx::mbarrier_init(read(threadIdx.x), Tile::kComputingThreads);
   }
 };
 
@@ -213,24 +214,82 @@ class WarpgroupTurns {
   const int warpgroup_;
 };
 
-// attend() by warpgroups; `work` is the same.
+// Registers of a thread that computes, and of one that copies: what the warpgroups have in all.
+constexpr int kComputingRegisters = 232;
+constexpr int kLoadingRegisters = 40;
+
+// What the warps that copy do: the K and V of all tiles, from source.load_k and .load_v.
+template <class Tile, class Source>
+__device__ __forceinline__ void load_tiles(uint32_t shared, const AttentionStages<Tile>& stages,
+                                           int first_tile, int last_tile, const Source& source) {
+  // While a tile is copied, so many before it land.
+  constexpr int kInFlight = Tile::kStages - 2;
+  AttentionTurn<Tile> turn, landed;
+#pragma unroll 1
+  for (int tile = first_tile; tile < last_tile + kInFlight; ++tile) {
+    if (tile >= first_tile + kInFlight) {
+      ptx::cp_async_wait_group<kInFlight - 1>();
+      ptx::fence_proxy_async();
+      ptx::mbarrier_arrive(stages.landed(landed.stage));
+      landed.next();
+    }
+    if (tile < last_tile) {
+      // Nobody has read the first round's stages: the phase before the first counts as over.
+      ptx::mbarrier_wait(stages.read(turn.stage), turn.parity ^ 1);
+      const uint32_t stage = stage_address<Tile>(shared, turn.stage);
+      source.load_k(stage, tile);
+      source.load_v(stage, tile);
+      turn.next();
+    }
+    ptx::cp_async_commit_group();
+  }
+}
+
+// Gives each thread its role: true for one that has copied, and has no more to do.
+template <class Tile, class Source>
+__device__ __forceinline__ bool load_instead(uint32_t shared, int first_tile, int last_tile,
+                                             const Source& source) {
+  const AttentionStages<Tile> stages = {shared};
+  stages.init();
+  __syncthreads();
+  if (threadIdx.x < Tile::kComputingThreads) {
+    ptx::setmaxnreg_inc<kComputingRegisters>();
+    return false;
+  }
+  ptx::setmaxnreg_dec<kLoadingRegisters>();
+  load_tiles<Tile>(shared, stages, first_tile, last_tile, source);
+  return true;
+}
+
+// attend() by warpgroups, while other warps copy; `work` is the same, but for load_k and load_v.
+// Only the tiles that fit into the stages together may have something to add.
 template <class Tile, class Work>
 __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
                                                      const AttentionWarp<Tile>& warp,
                                                      int first_tile, int last_tile, Work& work,
                                                      AttentionSums<Tile>& sums) {
   const AttentionStages<Tile> stages = {shared};
-  stages.init();
-  if (!start_tiles<Tile>(shared, first_tile, last_tile, work)) return;
-  ptx::cp_async_wait_group<Tile::kStages>();
+  work.before_k(shared);
+  work.before_v();
+  work.prepare(shared);
+  if (first_tile >= last_tile) return;
+  static_assert(Tile::kStages * Tile::kTileKv >= 128 + Tile::kTileKv,
+                "the newest tokens do not fit into the stages");
+#pragma unroll 1
+  for (int ahead = 0; ahead < Tile::kStages; ++ahead) {
+    if (first_tile + ahead < last_tile) {
+      work.add_new(stage_address<Tile>(shared, ahead), first_tile + ahead);
+    }
+  }
   ptx::fence_proxy_async();
-  __syncthreads();  // Q and the first K are there
+  sync_computing<Tile>();  // Q is there, and what is added
   const WgmmaQ<Tile> q(shared, warp);
   const WarpgroupTurns<Tile> turns;
 
   const float scale = softmax_scale(Tile::kHeadSize);
   AttentionScores<Tile> scores;
   WgmmaWeights<Tile> weights;
+  ptx::mbarrier_wait(stages.landed(0), 0);
   turns.wait();
   ptx::wgmma_fence();
   start_q_k<Tile>(q, stage_address<Tile>(shared, 0), warp, scores);
@@ -240,15 +299,9 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
   work.mask(first_tile, scores);
   weigh<Tile>(scale, scores, sums);
   round_weights<Tile>(scores, weights, sums);
-  ptx::cp_async_wait_group<Tile::kStages - 2>();
-  ptx::fence_proxy_async();
-  ptx::mbarrier_arrive(stages.landed(0));
-  ptx::mbarrier_arrive(stages.landed(1));
-  ptx::mbarrier_wait(stages.landed(0), 0);
 
-  AttentionTurn<Tile> turn, next, refilled;
+  AttentionTurn<Tile> turn, next;
   next.next();
-  int landing = 2 % Tile::kStages;
 #pragma unroll 1
   for (int tile = first_tile; tile + 1 < last_tile; ++tile) {
     ptx::mbarrier_wait(stages.landed(next.stage), next.parity);
@@ -258,18 +311,6 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
     start_weights_v<Tile>(weights, stage_address<Tile>(shared, turn.stage) + Tile::kKvBytes, warp,
                           sums);
     turns.pass();
-    if (tile > first_tile) {  // the stage of the tile before
-      const int newest = tile + Tile::kStages - 1;
-      if (newest < last_tile) {
-        const uint32_t target = stage_address<Tile>(shared, refilled.stage);
-        ptx::mbarrier_wait(stages.read(refilled.stage), refilled.parity);
-        work.load_k(target, newest);
-        work.load_v(target, newest);
-        work.add_new(target, newest);
-      }
-      refilled.next();
-      ptx::cp_async_commit_group();
-    }
     ptx::wgmma_wait_group<1>();
     ptx::wgmma_results(flat<Tile>(scores));
     work.mask(tile + 1, scores);
@@ -279,10 +320,6 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
     ptx::mbarrier_arrive(stages.read(turn.stage));
     rescale_sums<Tile>(factors, sums);
     round_weights<Tile>(scores, weights, sums);
-    ptx::cp_async_wait_group<Tile::kStages - 3>();
-    ptx::fence_proxy_async();
-    ptx::mbarrier_arrive(stages.landed(landing));
-    landing = landing + 1 == Tile::kStages ? 0 : landing + 1;
     turn = next;
     next.next();
   }

@@ -28,7 +28,8 @@ class AttentionTile:
 
     @property
     def threads(self) -> int:
-        return 32 * self.warps_m * self.warps_kv
+        loading = 128 if self.wgmma else 0
+        return 32 * self.warps_m * self.warps_kv + loading
 
     @property
     def tile_q(self) -> int:
