@@ -145,3 +145,12 @@ def saturated_inputs(case: Case, factor: float) -> Inputs:
     q_and_k[:] = np.sign(q_and_k) * factor
     cache[:, 0] = np.sign(cache[:, 0]) * factor
     return inputs_of(case, qkv, cache)
+
+
+def growing_inputs(case: Case, tile_kv: int) -> Inputs:
+    """K of each tile of the cache is four times that of the one before, and so are its scores: what
+    was summed before has to be rescaled."""
+    qkv, cache = random_qkv(case), random_cache(case, 1)
+    tiles = np.arange(case.capacity) // tile_kv
+    cache[:, 0] *= (4.0**tiles)[:, None].astype(np.float16)
+    return inputs_of(case, qkv, cache)

@@ -124,6 +124,13 @@ def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -
     reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
 
 
+def test_scores_that_grow_from_tile_to_tile(kernel: AttentionKernel, rerun: str) -> None:
+    case = cases.chunk([5], [3 * _TILE_KV], 5, (1, 1), _HEAD_SIZE, 3 * _TILE_KV + 5)
+    inputs = cases.growing_inputs(case, _TILE_KV)
+    expected = reference.attend(case, inputs.q, inputs.new_cache)
+    reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
+
+
 def test_padding_is_zero_where_values_are_infinite(kernel: AttentionKernel, rerun: str) -> None:
     case = cases.prefill([3], 5, (1, 1), _HEAD_SIZE, 9)
     inputs = cases.random_inputs(case)
