@@ -13,9 +13,11 @@ TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # The smallest tests that reach every variant of every kernel, alone in buffers of exactly their
 # sizes, and every sequence of launches through the plugins.
 SUITE = (
-    # kernels/attention: prefill, decode with and without splits, trees, append, combine
+    # kernels/attention: prefill, stages used again, decode with and without splits, trees, append,
+    # combine
     "test_ragged_batch_with_an_empty_row",
     "test_chunks_with_a_start_per_row",
+    "test_more_tiles_than_stages",
     "test_decode_at_every_edge",
     "test_ragged_trees_with_padding",
     "test_splits",
