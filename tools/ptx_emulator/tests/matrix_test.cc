@@ -9,6 +9,7 @@
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
 
+using ptx_emulator::contains;
 using ptx_emulator::run_text;
 using ptx_emulator::RunOptions;
 using ptx_emulator::wrap_body;
@@ -111,10 +112,6 @@ void check_mma(const std::string& types, int depth, uint16_t (*encode)(float),
                                       : static_cast<float>(wanted));
     }
   }
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

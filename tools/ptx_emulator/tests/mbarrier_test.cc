@@ -4,22 +4,14 @@
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
 
+using ptx_emulator::contains;
+using ptx_emulator::replaced;
 using ptx_emulator::run_text;
 using ptx_emulator::RunOptions;
 using ptx_emulator::RunResult;
 using ptx_emulator::wrap_body;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  const size_t at = text.find(from);
-  if (at == std::string::npos) throw std::invalid_argument("no '" + from + "' in the kernel");
-  return text.replace(at, from.size(), to);
-}
 
 RunResult run_body(const std::string& body, uint32_t threads, uint32_t seed = 0,
                    uint32_t checks = ptx_emulator::kCheckAll, const char* target = "sm_90a") {

@@ -2,15 +2,13 @@
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
 
+using ptx_emulator::contains;
 using ptx_emulator::run_text;
 using ptx_emulator::RunOptions;
 using ptx_emulator::wrap_body;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 #define EXPECT_CONTAINS(text, part)                                                              \
   do {                                                                                           \
     if (!contains(text, part)) testing::fail(__FILE__, __LINE__, (text) + "\n lacks " + (part)); \

@@ -97,4 +97,14 @@ std::vector<uint64_t> evaluate(const std::string& body, char result, const Opera
   return values;
 }
 
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  if (at == std::string::npos) throw std::invalid_argument("no '" + from + "' in the kernel");
+  return text.replace(at, from.size(), to);
+}
+
 }  // namespace ptx_emulator

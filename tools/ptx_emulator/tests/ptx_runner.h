@@ -52,4 +52,10 @@ using Operands = std::vector<std::vector<uint64_t>>;
 // Runs `body` by one warp and returns %d9 ('d'), %r9 ('w'), %h9 ('h') or %p9 ('p') of every lane.
 std::vector<uint64_t> evaluate(const std::string& body, char result, const Operands& operands);
 
+// Whether a text, such as a report, has a part.
+bool contains(const std::string& text, const std::string& part);
+
+// A kernel with the first `from` replaced; throws std::invalid_argument where there is none.
+std::string replaced(std::string text, const std::string& from, const std::string& to);
+
 }  // namespace ptx_emulator

@@ -7,6 +7,8 @@
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
 
+using ptx_emulator::contains;
+using ptx_emulator::replaced;
 using ptx_emulator::run_text;
 using ptx_emulator::RunOptions;
 using ptx_emulator::RunResult;
@@ -15,16 +17,6 @@ using ptx_emulator::wrap_body;
 namespace {
 
 constexpr uint32_t kSeeds = 4;
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  const size_t at = text.find(from);
-  if (at == std::string::npos) throw std::invalid_argument("no '" + from + "' in the kernel");
-  return text.replace(at, from.size(), to);
-}
 
 // Every thread has a word of shared memory at %r1, that of the next lane of its half warp at %r2
 // and that of the lane 16 further at %r3; %r0 is its lane, %r5 its warp. There are an mbarrier and

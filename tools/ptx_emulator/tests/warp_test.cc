@@ -2,6 +2,7 @@
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
 
+using ptx_emulator::contains;
 using ptx_emulator::evaluate;
 using ptx_emulator::run_text;
 using ptx_emulator::RunOptions;
@@ -27,10 +28,6 @@ void expect_shuffle(const std::string& mode, uint64_t b, uint64_t c,
     EXPECT_EQ(values[lane], 100ull + (from < 0 ? lane : from));
     EXPECT_EQ(valid[lane], from < 0 ? 0ull : 1ull);
   }
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

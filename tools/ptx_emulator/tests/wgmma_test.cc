@@ -5,6 +5,7 @@
 #include "tools/ptx_emulator/tests/ptx_runner.h"
 #include "tools/testing/testing.h"
 
+using ptx_emulator::replaced;
 using ptx_emulator::run_text;
 using ptx_emulator::RunOptions;
 using ptx_emulator::RunResult;
@@ -67,12 +68,6 @@ struct Layout {
 
 constexpr Layout kPlain{16, 0, 128, 256};
 constexpr Layout kWide{128, 1, 16, 1024};
-
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  const size_t at = text.find(from);
-  if (at == std::string::npos) throw std::invalid_argument("no '" + from + "' in the kernel");
-  return text.replace(at, from.size(), to);
-}
 
 std::string list(const char* prefix, int count) {
   std::string text = "{";
