@@ -42,9 +42,9 @@ struct AttentionWgmmaTile : Base {
   static constexpr bool kWgmma = true;
   static constexpr int kWarpgroups = Base::kThreads / 128;
 
-  // Behind all else two barriers of each stage: AttentionStages.
+  // Behind all else the AttentionBarriers.
   static constexpr int kBarrierOffset = Base::kSharedBytes;
-  static constexpr int kSharedBytes = Base::kSharedBytes + 2 * 8 * Base::kStages;
+  static constexpr int kSharedBytes = Base::kSharedBytes + 8 * (Base::kStages + kWarpgroups);
 
   static_assert(Base::kBlocksM == 1 && Base::kWarpsM % 4 == 0, "not whole warpgroups");
   static_assert(Base::kHeadSize % 64 == 0, "not whole rows of 128 bytes");

@@ -8,7 +8,6 @@
 #include "kernels/attention/attention_softmax.cuh"
 #include "kernels/attention/attention_tile.cuh"
 #include "kernels/fixed_width_types.h"
-#include "kernels/ptx/bar_sync.cuh"
 #include "kernels/ptx/cp_async.cuh"
 #include "kernels/ptx/half2.cuh"
 #include "kernels/ptx/ldmatrix.cuh"
@@ -156,54 +155,58 @@ __device__ __forceinline__ void round_weights(const AttentionScores<Tile>& score
   }
 }
 
-// The stages around and around, with two barriers of each: one that its K and V have landed, and
-// one that they have been read. All threads copy, and arrive at both.
+// The barriers: one of each stage, that its K and V have landed, and one of each warpgroup, that it
+// has its turn.
 template <class Tile>
-struct AttentionStages {
+struct AttentionBarriers {
   uint32_t shared;
 
+  // All threads copy, and arrive when their copies have landed.
   __device__ __forceinline__ uint32_t landed(int stage) const {
     return shared + Tile::kBarrierOffset + 8 * stage;
   }
-  __device__ __forceinline__ uint32_t read(int stage) const {
-    return landed(stage) + 8 * Tile::kStages;
+  __device__ __forceinline__ uint32_t turn(int warpgroup) const {
+    return landed(Tile::kStages + warpgroup);
   }
 
   // A barrier of the CTA has to follow.
   __device__ __forceinline__ void init() const {
-    if (threadIdx.x >= Tile::kStages) return;
-    ptx::mbarrier_init(landed(threadIdx.x), Tile::kThreads);
-    ptx::mbarrier_init(read(threadIdx.x), Tile::kThreads);
+    if (threadIdx.x != 0) return;
+#pragma unroll
+    for (int stage = 0; stage < Tile::kStages; ++stage) {
+      ptx::mbarrier_init(landed(stage), Tile::kThreads);
+    }
+#pragma unroll
+    for (int warpgroup = 0; warpgroup < Tile::kWarpgroups; ++warpgroup) {
+      ptx::mbarrier_init(turn(warpgroup), 128);
+    }
   }
 };
 
-// Warpgroups that take turns: while one issues its products, which keeps its warps busy, the others
-// have the rest of the multiprocessor for their softmax.
+// Two warpgroups take turns: while one issues its products, which keeps its warps busy, the other
+// has the rest of the multiprocessor for its softmax. The first begins.
 template <class Tile>
 class WarpgroupTurns {
  public:
-  __device__ __forceinline__ WarpgroupTurns() : warpgroup_(threadIdx.x / 128) {
-    if constexpr (kTaken) {
-      if (warpgroup_ == 1) ptx::bar_arrive<256>(kFirstBarrier);
-    }
+  __device__ __forceinline__ explicit WarpgroupTurns(const AttentionBarriers<Tile>& barriers)
+      : own_(barriers.turn(threadIdx.x / 128)), other_(barriers.turn(threadIdx.x / 128 ^ 1)) {
+    // Of a new barrier the phase before the first counts as over.
+    parity_ = threadIdx.x < 128;
   }
-  __device__ __forceinline__ void wait() const {
-    if constexpr (kTaken) ptx::bar_sync<256>(kFirstBarrier + warpgroup_);
+  __device__ __forceinline__ void wait() {
+    if constexpr (kTaken) {
+      ptx::mbarrier_wait(own_, parity_);
+      parity_ ^= 1;
+    }
   }
   __device__ __forceinline__ void pass() const {
-    if constexpr (kTaken) ptx::bar_arrive<256>(kFirstBarrier + (warpgroup_ ^ 1));
-  }
-  // After the last turn of each: the first one has been passed a turn that it does not take.
-  __device__ __forceinline__ void end() const {
-    if constexpr (kTaken) {
-      if (warpgroup_ == 0) ptx::bar_sync<256>(kFirstBarrier);
-    }
+    if constexpr (kTaken) ptx::mbarrier_arrive(other_);
   }
 
  private:
   static constexpr bool kTaken = Tile::kWarpgroups == 2;
-  static constexpr int kFirstBarrier = 1;
-  const int warpgroup_;
+  const uint32_t own_, other_;
+  uint32_t parity_;
 };
 
 // First byte of a stage of K and V; Q lies before the first one.
@@ -253,14 +256,14 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
                                                      const AttentionWarp<Tile>& warp,
                                                      int first_tile, int last_tile, Work& work,
                                                      AttentionSums<Tile>& sums) {
-  const AttentionStages<Tile> stages = {shared};
-  stages.init();
+  const AttentionBarriers<Tile> barriers = {shared};
+  barriers.init();
   if (!start_tiles<Tile>(shared, first_tile, last_tile, work)) return;
   ptx::cp_async_wait_group<Tile::kStages>();
   ptx::fence_proxy_async();
   __syncthreads();  // Q and the first K are there
   const WgmmaQ<Tile> q(shared, warp);
-  const WarpgroupTurns<Tile> turns;
+  WarpgroupTurns<Tile> turns(barriers);
 
   const float scale = softmax_scale(Tile::kHeadSize);
   AttentionScores<Tile> scores;
@@ -276,16 +279,17 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
   round_weights<Tile>(scores, weights, sums);
   ptx::cp_async_wait_group<Tile::kStages - 2>();
   ptx::fence_proxy_async();
-  ptx::mbarrier_arrive(stages.landed(0));
-  ptx::mbarrier_arrive(stages.landed(1));
-  ptx::mbarrier_wait(stages.landed(0), 0);
+  ptx::mbarrier_arrive(barriers.landed(0));
+  ptx::mbarrier_arrive(barriers.landed(1));
+  ptx::mbarrier_wait(barriers.landed(0), 0);
 
   ptx::StageTurn<Tile::kStages> turn, next, refilled, landing;
   next.next();
   landing.stage = 2;
 #pragma unroll 1
   for (int tile = first_tile; tile + 1 < last_tile; ++tile) {
-    ptx::mbarrier_wait(stages.landed(next.stage), next.parity);
+    // Nobody arrived here before having read the tile before, whose stage is filled anew.
+    ptx::mbarrier_wait(barriers.landed(next.stage), next.parity);
     turns.wait();
     ptx::wgmma_fence();
     start_q_k<Tile>(q, stage_address<Tile>(shared, next.stage), warp, scores);
@@ -296,7 +300,6 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
       const int newest = tile + Tile::kStages - 1;
       if (newest < last_tile) {
         const uint32_t target = stage_address<Tile>(shared, refilled.stage);
-        ptx::mbarrier_wait(stages.read(refilled.stage), refilled.parity);
         work.load_k(target, newest);
         work.load_v(target, newest);
         work.add_new(target, newest);
@@ -310,12 +313,11 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
     const float2 factors = weigh<Tile>(scale, scores, sums);
     ptx::wgmma_wait_group<0>();
     ptx::wgmma_results(flat<Tile>(sums));
-    ptx::mbarrier_arrive(stages.read(turn.stage));
     rescale_sums<Tile>(factors, sums);
     round_weights<Tile>(scores, weights, sums);
     ptx::cp_async_wait_group<Tile::kStages - 3>();
     ptx::fence_proxy_async();
-    ptx::mbarrier_arrive(stages.landed(landing.stage));
+    ptx::mbarrier_arrive(barriers.landed(landing.stage));
     landing.next();
     turn = next;
     next.next();
@@ -325,7 +327,6 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
   start_weights_v<Tile>(weights, stage_address<Tile>(shared, turn.stage) + Tile::kKvBytes, warp,
                         sums);
   turns.pass();
-  turns.end();
   ptx::wgmma_wait_group<0>();
   ptx::wgmma_results(flat<Tile>(sums));
 }

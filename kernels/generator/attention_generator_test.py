@@ -35,8 +35,8 @@ def test_derived_facts_of_a_decode() -> None:
 def test_derived_facts_of_a_tile_of_warpgroups() -> None:
     variant = AttentionVariant.from_row(_WGMMA_NAME, _WGMMA)
     assert variant.wgmma and variant.threads == 256
-    # As above with 64 rows and four stages, and two barriers of each stage.
-    assert variant.shared_bytes == (64 + 2 * 4 * 64) * 256 + 65 * 16 + 128 * 4 + 4 * 16
+    # As above with 64 rows and four stages, and a barrier of each stage and warpgroup.
+    assert variant.shared_bytes == (64 + 2 * 4 * 64) * 256 + 65 * 16 + 128 * 4 + (4 + 2) * 8
     base = "AttentionDecodeTile<128, 1, 4, 2, 64, 4>"
     assert variant.tile_type == f"AttentionWgmmaTile<edge_llm::{base}>"
 

@@ -44,8 +44,9 @@ class AttentionTile:
 
     @property
     def shared_bytes(self) -> int:
-        barriers = 2 * 8 * self.stages if self.wgmma else 0
-        return self._tile_bytes + barriers
+        # A barrier of each stage, and of each warpgroup.
+        barriers = self.stages + self.threads // 128 if self.wgmma else 0
+        return self._tile_bytes + 8 * barriers
 
     @property
     def _tile_bytes(self) -> int:

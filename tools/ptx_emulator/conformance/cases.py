@@ -48,7 +48,6 @@ UNCOVERED = {
     "cvta.to.global.u64": "address, in every case",
     "ld.param.u64": "address, in every case",
     "bar.warp.sync": "hands over no data; planted races show that it orders lanes",
-    "bar.arrive": "hands over no data; the order of warps that take turns hangs on it",
     "prefetch.global.L2": "hands over no data",
     "ld.relaxed.gpu.global.s32": "loads as ld.global.s32 does: memory orders are not emulated",
     **{f"mov.{kind}": "copies a register" for kind in ("b16", "f32", "pred", "u16", "u32", "u64")},
