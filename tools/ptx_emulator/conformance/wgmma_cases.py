@@ -24,12 +24,16 @@ _M, _K = 64, 16
 class Layout:
     """How a matrix with rows along k lies in shared memory (PTX ISA, "Matrix Descriptor Format").
 
+    A transposed one has its columns, of one k each, as rows of this layout.
+
     Attributes:
       width: bytes of a row, 16 without swizzle.
-      stride: bytes from eight rows to the next eight.
-      leading: bytes from eight columns to the next eight, without swizzle.
+      stride: bytes from eight rows to the next eight; of a transposed matrix without swizzle, from
+        eight columns to the next eight.
+      leading: the other way round, without swizzle; else from one pattern to the next along a row.
       first: the column of the pattern at which the matrix begins.
       base: the place of the pattern, in 128 bytes behind a boundary at which it repeats.
+      transposed: whether the matrix is.
     """
 
     width: int = 16
@@ -37,13 +41,18 @@ class Layout:
     leading: int = 128
     first: int = 0
     base: int = 0
+    transposed: bool = False
 
     def offset(self, row: int, column: int) -> int:
         """The byte at which an element lies."""
-        begin = 128 * self.base + row // 8 * self.stride
+        begin = 128 * self.base
         chunk, rest = divmod(self.first + column, 8)
         if self.width == 16:
-            return begin + row % 8 * 16 + chunk * self.leading + 2 * rest
+            steps = (chunk, row // 8) if self.transposed else (row // 8, chunk)
+            begin += steps[0] * self.stride + steps[1] * self.leading
+            return begin + row % 8 * 16 + 2 * rest
+        pattern, chunk = divmod(chunk, self.width // 16)
+        begin += row // 8 * self.stride + pattern * self.leading
         lines = row % 8 * self.width // 128  # of 128 bytes: the swizzle is another one in each
         return begin + row % 8 * self.width + (chunk ^ lines % (self.width // 16)) * 16 + 2 * rest
 
@@ -56,7 +65,9 @@ class Layout:
         return sum(value >> 4 << bit for value, bit in fields) | self.base << 49 | mode << 62
 
     def image(self, rows: np.ndarray) -> np.ndarray:
-        """Whole steps with the rows of a matrix: uint16 [bytes / 2]."""
+        """Whole steps with a matrix, of which these are the rows: uint16 [bytes / 2]."""
+        if self.transposed:
+            rows = rows.T
         offsets = [[self.offset(i, j) for j in range(rows.shape[1])] for i in range(len(rows))]
         size = -(-(np.max(offsets) + 2) // _STEP) * _STEP
         image = np.full(size // 2, 0xFFFF, np.uint16)
@@ -140,7 +151,9 @@ class _Product:
         lines += [f"setp.{'eq' if self.adds else 'ne'}.u32 %p0, %r0, %r0;"]
         lines += ["wgmma.fence.sync.aligned;"]
         d = ", ".join(f"%c{i}" for i in range(count))
-        transposed = "0" if self.layout_of_a is None else "0, 0"
+        transposed = str(int(self.layout.transposed))
+        if self.layout_of_a is not None:
+            transposed = f"0, {transposed}"
         for i in range(self.products):
             layout = replace(self.layout, first=self.layout.first + i * _K)
             lines += [f"add.u64 %l1, %l0, {layout.descriptor};"]
@@ -201,10 +214,22 @@ def layouts() -> list[Case]:
         **{f"128_base_{base}": Layout(128, 1024, base=base) for base in (1, 4, 7)},
         "64_base": Layout(64, 512, base=1),
         "32_base": Layout(32, 256, base=1),
+        "transposed": Layout(stride=256, leading=128, transposed=True),
+        "transposed_leading": Layout(stride=128, leading=512, transposed=True),
+        **{f"transposed_{w}": Layout(w, 8 * w, 16 * w, transposed=True) for w in (32, 64, 128)},
+        "transposed_128_stride": Layout(128, 2048, 1024, transposed=True),
+        "transposed_128_base": Layout(128, 1024, 2048, base=1, transposed=True),
     }
     made = {name: _Product(32, layout=layout, kinds=2) for name, layout in forms.items()}
     made["columns_24"] = _Product(24, kinds=2)
     made["columns_248"] = _Product(248, kinds=2)
+    made["transposed_columns_128"] = _Product(
+        128, kinds=2, layout=Layout(128, 2048, 1024, transposed=True)
+    )
+    made["transposed_with_shared_a"] = replace(
+        _Product(16, kinds=2, layout=Layout(32, 256, 512, transposed=True)),
+        layout_of_a=Layout(stride=128, leading=1024),
+    )
     made["a_128"] = replace(_Product(8, kinds=2), layout_of_a=Layout(128, 1024, first=16))
     made["proxy_of_block"] = replace(_Product(16, kinds=1), proxy="fence.proxy.async.shared::cta")
     return [product.case(f"wgmma_layout_{name}") for name, product in made.items()]
