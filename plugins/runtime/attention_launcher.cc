@@ -37,9 +37,11 @@ constexpr int64_t kMinDecodeSplitSlots = 64;
 constexpr int64_t kMinPrefillSplitSlots = 256;
 
 // A chunk is decoded while its rows take few tiles: each reads K and V anew, but once for all Q
-// heads of a KV head, and without a kernel before it.
+// heads of a KV head, and without a kernel before it. By warpgroups, while a tile of prefill would
+// be half empty.
 constexpr int64_t kMaxDecodedTokens = 32;
 constexpr int64_t kMaxDecodedTiles = 2;
+constexpr int64_t kMaxWgmmaDecodedTokens = 64;
 
 constexpr int64_t kWarpRows = 16;  // of a decode tile that warps share along the KV range alone
 constexpr int64_t kMaxTreeTokens = 128;  // bits of a row of the mask in the decode kernels
@@ -144,6 +146,7 @@ int64_t resident_ctas(const AttentionVariant& variant, const DeviceFacts& device
 bool decodes(const AttentionProblem& problem, const AttentionVariant& decode) {
   if (problem.mode == AttentionMode::kPrefill) return false;
   if (problem.mode != AttentionMode::kChunkedPrefill) return true;
+  if (decode.wgmma) return problem.q_len <= kMaxWgmmaDecodedTokens;
   return problem.q_len <= kMaxDecodedTokens &&
          decode_rows(problem) <= kMaxDecodedTiles * decode.tile_q;
 }
@@ -211,21 +214,24 @@ const AttentionVariant* wgmma_prefill_variant(const AttentionProblem& problem,
   return nullptr;
 }
 
-// The decode variant of warpgroups with the least rows whose CTAs all run at the same time without
-// splits, which leaves the least partial results; else the one with the most rows, if it keeps the
-// device busy; or null.
+// The decode variant of warpgroups, or null. That with the least rows, where its KV range is split:
+// it has the fewest splits, and leaves the least partial results. Else the one with the most rows,
+// which reads K and V least often, if it keeps the device busy. Else the first whose CTAs all run
+// at the same time.
 const AttentionVariant* wgmma_decode_variant(const AttentionProblem& problem,
                                              const DeviceFacts& device) {
-  const auto fits = [&](const AttentionVariant& variant) {
-    return unsplit_ctas(variant, problem) <= resident_ctas(variant, device);
-  };
-  const AttentionVariant* best = nullptr;
+  const AttentionVariant *low = nullptr, *tall = nullptr;
   for (const AttentionVariant& variant : kAttentionVariants) {
     if (!serves_by_wgmma(variant, AttentionKind::kDecode, problem.head_size, device.sm)) continue;
-    const bool taller = best != nullptr && variant.tile_q > best->tile_q;
-    if (best == nullptr || (taller ? !fits(*best) : fits(variant))) best = &variant;
+    if (low == nullptr || variant.tile_q < low->tile_q) low = &variant;
+    if (tall == nullptr || variant.tile_q > tall->tile_q) tall = &variant;
   }
-  if (best == nullptr || fits(*best) || keeps_busy(*best, problem, device)) return best;
+  if (low == nullptr || splits_of(*low, problem, device) > 1) return low;
+  if (decode_rows(problem) <= low->tile_q) tall = low;  // half of the other would be empty
+  if (keeps_busy(*tall, problem, device)) return tall;
+  for (const AttentionVariant* variant : {low, tall}) {
+    if (unsplit_ctas(*variant, problem) <= resident_ctas(*variant, device)) return variant;
+  }
   return nullptr;
 }
 

@@ -180,7 +180,7 @@ TEST(RowsOfATreeTakeTallTiles) {
 TEST(ChunksOfFewTilesAreDecoded) {
   const auto kind = [](int64_t q_len, const Heads& heads) {
     const AttentionProblem problem = problem_of(Mode::kChunkedPrefill, 1, q_len, heads, 4096);
-    return plan_attention(problem, {90, 132}).variant->kind;
+    return plan_attention(problem, {100, 132}).variant->kind;
   };
   EXPECT_EQ(kind(32, {32, 8, 128}), AttentionKind::kDecode);  // 128 rows in tiles of 64
   EXPECT_EQ(kind(33, {32, 32, 128}), AttentionKind::kPrefill);
@@ -378,8 +378,16 @@ TEST(WarpgroupsTakeTallTilesWhereTheSmHasThem) {
   };
   const Heads heads = {32, 8, 128};
   EXPECT_EQ(planned(90, Mode::kTreeDecode, 1, 4, heads), "decode_f16_d128_m16");
-  EXPECT_EQ(planned(90, Mode::kTreeDecode, 4, 60, heads), "decode_f16_d128_m64_wgmma");
+  // Two splits, where the taller tile would have four.
+  EXPECT_EQ(planned(90, Mode::kTreeDecode, 2, 60, heads), "decode_f16_d128_m64_wgmma");
+  // 128 CTAs of either; 96, too few for the taller one.
+  EXPECT_EQ(planned(90, Mode::kTreeDecode, 4, 60, heads), "decode_f16_d128_m128_wgmma");
+  EXPECT_EQ(planned(90, Mode::kTreeDecode, 3, 60, heads), "decode_f16_d128_m64_wgmma");
+  // 80 CTAs of the taller one, where the other's do not run at the same time.
   EXPECT_EQ(planned(90, Mode::kTreeDecode, 5, 60, heads), "decode_f16_d128_m128_wgmma");
+  EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 8, 64, heads), "decode_f16_d128_m128_wgmma");
+  EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 16, 16, heads), "decode_f16_d128_m64_wgmma");
+  EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 8, 65, heads), "prefill_f16_d128_q128_wgmma");
   EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 1, 512, heads), "prefill_f16_d128_q128_wgmma");
   EXPECT_EQ(planned(90, Mode::kPrefill, 1, 1024, heads), "prefill_f16_d128_q128_wgmma");
   // Two rounds of CTAs, the second a short one.

@@ -141,6 +141,8 @@ INT4_TUNING_CASES = (
 LLAMA_8B = Model("llama8b", 32, 8, 128)
 QWEN3 = Model("qwen3-0.6b", 16, 8, 128)
 QWEN25 = Model("qwen2.5-0.5b", 14, 2, 64)
+LLAMA_70B = Model("llama70b", 64, 8, 128)
+LLAMA2_7B = Model("llama2-7b", 32, 32, 128)
 
 
 def _prefill(model: Model, batch: int, length: int) -> AttentionCase:
@@ -176,6 +178,23 @@ ATTENTION_TUNING_CASES = (
         for batch in (1, 8)
         for q_len in (16, 60)
         for past in (2048, 8192)
+    ),
+    # Where chunks are decoded, and where taller tiles do better.
+    *(
+        AttentionCase("chunk", model, batch, q_len, 2048 + q_len)
+        for model in (LLAMA_8B, QWEN3)
+        for batch in (1, 2, 4, 8)
+        for q_len in (33, 64, 96, 128)
+    ),
+    *(
+        AttentionCase("chunk", model, batch, 64, 2112)
+        for model in (LLAMA_70B, LLAMA2_7B)
+        for batch in (1, 4)
+    ),
+    *(
+        AttentionCase("tree", model, batch, 60, 2108)
+        for model in (LLAMA_8B, QWEN3)
+        for batch in (2, 3, 4, 6)
     ),
     *(AttentionCase("chunk", model, 1, 512, 4608) for model in (LLAMA_8B, QWEN3, QWEN25)),
     *(_prefill(model, 1, length) for model in (LLAMA_8B, QWEN3, QWEN25) for length in (512, 2048)),

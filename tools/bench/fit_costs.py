@@ -1,74 +1,31 @@
-"""Fits the launch costs of an SM to a tuner's measurements: the numbers of kernels/costs.bzl.
+"""Fits the launch costs of an SM to measurements of the INT4 GEMM: the rows of kernels/costs.bzl.
 
-    python3 -m tools.bench.fit_costs tune_int4_gemm.json --csv=kernels/tuning/int4_gemm_h200.csv
-    python3 -m tools.bench.fit_costs kernels/tuning/int4_gemm_h200.csv
+    python3 -m tools.bench.fit_costs kernels/tuning/int4_gemm_h200.csv --manifest=manifest.json
 
-The first keeps the measurements as data, and both print the rows of kernels/costs.bzl. What the
-costs mean, kernels/variant_facts.h says; this computes the same from the same facts.
+What the costs mean, kernels/variant_facts.h says; this computes the same from the same facts.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import dataclasses
 import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.bench import residency
+from tools.bench import measurements, residency
+from tools.bench.measurements import Int4Measurement
 
 COSTS = ("launch", "cta", "step", "wait", "partial")
 
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """One launch of a variant of the INT4 GEMM."""
-
-    n: int
-    k: int
-    m: int
-    variant: str
-    splits: int
-    us: float
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.m, self.n, self.k
-
-
-FIELDS = [field.name for field in dataclasses.fields(Measurement)]
-
-
-def read(path: pathlib.Path) -> list[Measurement]:
-    """The measurements of a CSV, or of a tuner's JSON without the library's and what failed."""
-    if path.suffix == ".json":
-        rows = json.loads(path.read_text())["rows"]
-        rows = [row for row in rows if "us" in row and row["splits"]]
-    else:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    types = {field.name: field.type for field in dataclasses.fields(Measurement)}
-    convert = {"int": int, "float": float, "str": str}
-    return [
-        Measurement(**{name: convert[types[name]](row[name]) for name in FIELDS}) for row in rows
-    ]
-
-
-def write(path: pathlib.Path, measurements: Iterable[Measurement]) -> None:
-    rows = sorted(dataclasses.astuple(row) for row in measurements)
-    with path.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([FIELDS, *rows])
-
-
 def work(
-    row: Measurement, variant: Mapping[str, Any], sm: Mapping[str, Any], sm_count: int
+    row: Int4Measurement, variant: Mapping[str, Any], sm: Mapping[str, Any], sm_count: int
 ) -> list[float]:
     """What a launch has of each of COSTS."""
     tile = variant["tile"]
@@ -84,7 +41,7 @@ def work(
 
 
 def fit(
-    measurements: Sequence[Measurement], manifest: Mapping[str, Any], sm: str, sm_count: int
+    measurements: Sequence[Int4Measurement], manifest: Mapping[str, Any], sm: str, sm_count: int
 ) -> dict[str, dict[str, float]]:
     """COSTS by variant: least squares of the relative errors, none of them negative."""
     variants = {variant["name"]: variant for variant in manifest["variants"]}
@@ -122,17 +79,14 @@ def _ceil_div(a: int, b: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("measurements", type=pathlib.Path, help="JSON of a tuner, or CSV")
+    parser.add_argument("measurements", type=pathlib.Path, help="CSV")
     parser.add_argument("--manifest", type=pathlib.Path, required=True)
     parser.add_argument("--sm", default="90")
     parser.add_argument("--sm_count", type=int, default=132)
-    parser.add_argument("--csv", type=pathlib.Path, help="where to keep the measurements")
     args = parser.parse_args()
-    measurements = read(args.measurements)
-    if args.csv:
-        write(args.csv, measurements)
+    found = measurements.read(args.measurements, Int4Measurement)
     manifest = json.loads(args.manifest.read_text())
-    for name, costs in fit(measurements, manifest, args.sm, args.sm_count).items():
+    for name, costs in fit(found, manifest, args.sm, args.sm_count).items():
         print(f'        "{name}": {json.dumps(costs)},')
     return 0
 

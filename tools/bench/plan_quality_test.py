@@ -9,37 +9,59 @@ import pathlib
 import pytest
 
 from edge_llm_plugins import host
-from tools.bench import fit_costs
+from edge_llm_plugins.verify.problems import MODES
+from tools.bench import fit_costs, measurements
+from tools.bench.measurements import AttentionMeasurement, Int4Measurement
 
-MEASUREMENTS = fit_costs.read(pathlib.Path(os.environ["MEASUREMENTS"]))
+MEASUREMENTS = measurements.read(pathlib.Path(os.environ["INT4"]), Int4Measurement)
 SHAPES = sorted({row.shape for row in MEASUREMENTS})
+OF_ATTENTION = measurements.read(pathlib.Path(os.environ["ATTENTION"]), AttentionMeasurement)
 SM, SM_COUNT = "90", 132
 
 
 @pytest.fixture(scope="module")
-def excess() -> dict[tuple[int, int, int], float]:
-    """By which part the planned launch takes longer than the fastest that was measured."""
-    library = host.open_device("emulator").library  # plans for any SM
-    found = {}
-    for shape in SHAPES:
-        times = {
-            f"{row.variant} splits={row.splits}": row.us
-            for row in MEASUREMENTS
-            if row.shape == shape
-        }
-        plan = library.int4_gemm_variant(*shape, int(SM), SM_COUNT)
-        assert plan in times, f"m, n, k = {shape}: {plan} was not measured"
-        found[shape] = times[plan] / min(times.values()) - 1
-    return found
+def library():
+    return host.open_device("emulator").library  # plans for any SM
 
 
-def test_plans_are_close_to_the_fastest_on_average(excess):
+@pytest.fixture(scope="module")
+def int4_excess(library) -> dict[tuple, float]:
+    """By (m, n, k), as `measurements.excess_of_plans`."""
+    plans = {shape: library.int4_gemm_variant(*shape, int(SM), SM_COUNT) for shape in SHAPES}
+    return measurements.excess_of_plans(MEASUREMENTS, plans)
+
+
+@pytest.fixture(scope="module")
+def attention_excess(library) -> dict[tuple, float]:
+    """By `AttentionMeasurement.shape`; the cache of a case is full."""
+    plans = {}
+    for shape in {row.shape for row in OF_ATTENTION}:
+        mode, q_heads, kv_heads, head_size, batch, q_len, kv_len = shape
+        plans[shape] = library.attention_variant(
+            MODES.index(mode),
+            batch,
+            q_len,
+            q_heads,
+            kv_heads,
+            head_size,
+            kv_len,
+            int(SM),
+            SM_COUNT,
+        )
+    return measurements.excess_of_plans(OF_ATTENTION, plans)
+
+
+@pytest.mark.parametrize("family", ["int4", "attention"])
+def test_plans_are_close_to_the_fastest_on_average(family, request):
+    excess = request.getfixturevalue(f"{family}_excess")
     assert sum(excess.values()) / len(excess) < 0.015
 
 
-def test_no_plan_is_far_from_the_fastest(excess):
+@pytest.mark.parametrize("family, most", [("int4", 0.12), ("attention", 0.05)])
+def test_no_plan_is_far_from_the_fastest(family, most, request):
+    excess = request.getfixturevalue(f"{family}_excess")
     worst = max(excess, key=excess.__getitem__)
-    assert excess[worst] < 0.12, f"m, n, k = {worst} is {excess[worst]:.0%} slower than it could be"
+    assert excess[worst] < most, f"{worst} is {excess[worst]:.0%} slower than it could be"
 
 
 def test_costs_are_those_of_the_measurements():
