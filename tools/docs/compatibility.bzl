@@ -26,7 +26,7 @@ _ENGINES_OF_RTX = [
 ]
 
 # By hand, where no test of this repository can: on a GPU.
-_BY_HAND = ("a layer [by hand, 2026-11-22](../tests/tensorrt_engine/README.md), " +
+_BY_HAND = ("a layer [by hand, 2026-11-30](../tests/tensorrt_engine/README.md), " +
             "a model [by hand, 2026-11-27](benchmarks/generation.md#in-an-engine)")
 _NOT_YET = "not yet"
 
