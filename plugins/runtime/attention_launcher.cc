@@ -45,7 +45,9 @@ constexpr int64_t kMaxWgmmaDecodedTokens = 64;
 
 constexpr int64_t kWarpRows = 16;  // of a decode tile that warps share along the KV range alone
 constexpr int64_t kMaxTreeTokens = 128;  // bits of a row of the mask in the decode kernels
-constexpr int64_t kMaxGroup = 16;        // Q heads of a KV head
+static_assert(kMaxDecodedTokens <= kMaxTreeTokens && kMaxWgmmaDecodedTokens <= kMaxTreeTokens,
+              "a chunk has more tokens than the mask has bits");
+constexpr int64_t kMaxGroup = 16;  // Q heads of a KV head
 constexpr int64_t kMaxGridYZ = 65535;
 constexpr int64_t kMaxTokens = int64_t{1} << 22;  // 32-bit indices in the kernels, with room
 constexpr int64_t kMaxAppendItems = std::numeric_limits<int32_t>::max();
@@ -57,7 +59,12 @@ const AttentionVariant& untiled_variant(AttentionKind kind) {
 }
 
 bool serves(const AttentionVariant& variant, AttentionKind kind, int64_t head_size) {
-  return variant.kind == kind && variant.head_size == head_size && !variant.wgmma;
+  return variant.kind == kind && variant.head_size == head_size;
+}
+
+// Without the matrix products of warpgroups, which all SMs have.
+bool serves_any_sm(const AttentionVariant& variant, AttentionKind kind, int64_t head_size) {
+  return serves(variant, kind, head_size) && !variant.wgmma;
 }
 
 bool runs_on(const AttentionVariant& variant, int sm) {
@@ -68,8 +75,7 @@ bool runs_on(const AttentionVariant& variant, int sm) {
 // A tile of warpgroups, where the SM has them.
 bool serves_by_wgmma(const AttentionVariant& variant, AttentionKind kind, int64_t head_size,
                      int sm) {
-  return variant.kind == kind && variant.head_size == head_size && variant.wgmma &&
-         runs_on(variant, sm);
+  return serves(variant, kind, head_size) && variant.wgmma && runs_on(variant, sm);
 }
 
 void check_head_size(int64_t head_size) {
@@ -182,7 +188,8 @@ bool is_wide(const AttentionVariant& variant) { return variant.threads >= kWideT
 const AttentionVariant* wide_variant(AttentionKind kind, int64_t rows,
                                      const AttentionProblem& problem, const DeviceFacts& device) {
   for (const AttentionVariant& variant : kAttentionVariants) {
-    if (serves(variant, kind, problem.head_size) && is_wide(variant) && variant.tile_q <= rows &&
+    if (serves_any_sm(variant, kind, problem.head_size) && is_wide(variant) &&
+        variant.tile_q <= rows &&
         unsplit_ctas(variant, problem) <= resident_ctas(variant, device)) {
       return &variant;
     }
@@ -198,10 +205,17 @@ bool keeps_busy(const AttentionVariant& variant, const AttentionProblem& problem
   return 4 * ctas >= kBusyQuarters * ceil_div(ctas, resident) * resident;
 }
 
+// Whether a row of the batch takes more than half of a prefill variant's rows: half of a tile for
+// nothing costs more than what a tall one saves.
+bool fills_rows(const AttentionVariant& variant, const AttentionProblem& problem) {
+  return 2 * problem.q_len > variant.tile_q;
+}
+
 // The prefill variant of warpgroups, where its CTAs fill the device, or null.
 const AttentionVariant* wgmma_prefill_variant(const AttentionProblem& problem,
                                               const DeviceFacts& device) {
   const auto fills = [&](const AttentionVariant& variant) {
+    if (!fills_rows(variant, problem)) return false;
     if (problem.mode == AttentionMode::kChunkedPrefill) return keeps_busy(variant, problem, device);
     return 4 * prefill_ctas(variant, problem) >= kWgmmaPrefillQuarters * device.sm_count;
   };
@@ -235,8 +249,9 @@ const AttentionVariant* wgmma_decode_variant(const AttentionProblem& problem,
   return nullptr;
 }
 
-// The prefill variant with the most rows, which reads K and V least often, whose CTAs fill the
-// device. Where none does: a wide one, else the one with the least rows.
+// One of warpgroups, else the prefill variant with the most rows, which reads K and V least often,
+// that is filled and whose CTAs fill the device. Where there is none: a wide one, else the one with
+// the least rows.
 const AttentionVariant& prefill_variant(const AttentionProblem& problem,
                                         const DeviceFacts& device) {
   if (const auto* wgmma = wgmma_prefill_variant(problem, device)) return *wgmma;
@@ -244,11 +259,12 @@ const AttentionVariant& prefill_variant(const AttentionProblem& problem,
       problem.mode == AttentionMode::kPrefill ? kPrefillQuarters : kChunkQuarters;
   const auto fills = [&](const AttentionVariant& variant) {
     const int64_t ctas = prefill_ctas(variant, problem) * splits_of(variant, problem, device);
-    return 4 * ctas >= quarters * device.sm_count;
+    return fills_rows(variant, problem) && 4 * ctas >= quarters * device.sm_count;
   };
   const AttentionVariant* best = nullptr;
   for (const AttentionVariant& variant : kAttentionVariants) {
-    if (!serves(variant, AttentionKind::kPrefill, problem.head_size) || is_wide(variant)) continue;
+    if (!serves_any_sm(variant, AttentionKind::kPrefill, problem.head_size)) continue;
+    if (is_wide(variant)) continue;
     const bool taller = best != nullptr && variant.tile_q > best->tile_q;
     if (best == nullptr || (taller ? fills(variant) : !fills(*best))) best = &variant;
   }
@@ -264,7 +280,8 @@ const AttentionVariant& decode_variant(const AttentionProblem& problem, const De
   const int64_t rows = decode_rows(problem);
   const AttentionVariant* best = nullptr;
   for (const AttentionVariant& variant : kAttentionVariants) {
-    if (!serves(variant, AttentionKind::kDecode, problem.head_size) || is_wide(variant)) continue;
+    if (!serves_any_sm(variant, AttentionKind::kDecode, problem.head_size)) continue;
+    if (is_wide(variant)) continue;
     const bool better =
         best == nullptr ||
         (best->tile_q < rows ? variant.tile_q > best->tile_q
@@ -357,7 +374,7 @@ std::vector<KernelRequest> attention_kernels(int sm, int64_t head_size) {
   for (const AttentionVariant& variant : kAttentionVariants) {
     const bool wanted = variant.head_size == 0 || variant.head_size == head_size;
     if (wanted && runs_on(variant, sm)) {
-      // Tiles may be spread; append and combine have static shared memory, which counts too.
+      // Tiles may be spread; combine has static shared memory, which counts too.
       const bool has_tile = variant.head_size != 0;
       requests.push_back({variant.name, has_tile ? sm_facts(sm).shared_per_block : 0});
     }

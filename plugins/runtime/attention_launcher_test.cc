@@ -23,7 +23,8 @@ struct Heads {
 const std::vector<Heads> kHeads = {{32, 8, 128}, {14, 2, 64}, {12, 2, 128}, {32, 32, 96},
                                    {32, 32, 80}, {8, 1, 256}, {16, 1, 32}};
 const std::vector<int64_t> kBatches = {1, 2, 7, 64};
-const std::vector<int64_t> kTokens = {1, 2, 4, 5, 16, 17, 60, 127, 128, 129, 1000, 131072};
+const std::vector<int64_t> kTokens = {1,  2,  4,   5,   16,  17,   33,    60,
+                                      64, 65, 127, 128, 129, 1000, 131072};
 const std::vector<int64_t> kCapacities = {1, 127, 128, 255, 256, 4096, 131072};
 const std::vector<int> kSmCounts = {1, 16, 132, 512};
 
@@ -47,20 +48,27 @@ void expect(bool holds, const char* property, const AttentionProblem& problem,
 
 // Calls check(problem, device, plan) for every problem that the modes allow.
 template <typename Check>
+void sweep_modes(const DeviceFacts& device, const Heads& heads, int64_t batch, int64_t capacity,
+                 int64_t q_len, Check check) {
+  for (const Mode mode :
+       {Mode::kPrefill, Mode::kChunkedPrefill, Mode::kDecode, Mode::kTreeDecode}) {
+    if (mode == Mode::kDecode && q_len > 1) continue;
+    if (mode == Mode::kTreeDecode && q_len > 128) continue;
+    const AttentionProblem problem = problem_of(mode, batch, q_len, heads, capacity);
+    check(problem, device, plan_attention(problem, device));
+  }
+}
+
+template <typename Check>
 void sweep(Check check) {
-  for (const int sm_count : kSmCounts) {
-    const DeviceFacts device{80, sm_count};
-    for (const Heads& heads : kHeads) {
-      for (const int64_t batch : kBatches) {
-        for (const int64_t capacity : kCapacities) {
-          for (const int64_t q_len : kTokens) {
-            for (const Mode mode :
-                 {Mode::kPrefill, Mode::kChunkedPrefill, Mode::kDecode, Mode::kTreeDecode}) {
-              if (mode == Mode::kDecode && q_len > 1) continue;
-              if (mode == Mode::kTreeDecode && q_len > 128) continue;
-              const AttentionProblem problem = problem_of(mode, batch, q_len, heads, capacity);
-              check(problem, device, plan_attention(problem, device));
-            }
+  for (const int sm : {80, 90}) {  // without the products of warpgroups, and with them
+    for (const int sm_count : kSmCounts) {
+      const DeviceFacts device{sm, sm_count};
+      for (const Heads& heads : kHeads) {
+        for (const int64_t batch : kBatches) {
+          for (const int64_t capacity : kCapacities) {
+            for (const int64_t q_len : kTokens)
+              sweep_modes(device, heads, batch, capacity, q_len, check);
           }
         }
       }
@@ -388,6 +396,8 @@ TEST(WarpgroupsTakeTallTilesWhereTheSmHasThem) {
   EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 8, 64, heads), "decode_f16_d128_m128_wgmma");
   EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 16, 16, heads), "decode_f16_d128_m64_wgmma");
   EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 8, 65, heads), "prefill_f16_d128_q128_wgmma");
+  // Two rounds of tiles to decode; those of prefill would be half empty.
+  EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 10, 64, heads), "prefill_f16_d128_q64");
   EXPECT_EQ(planned(90, Mode::kChunkedPrefill, 1, 512, heads), "prefill_f16_d128_q128_wgmma");
   EXPECT_EQ(planned(90, Mode::kPrefill, 1, 1024, heads), "prefill_f16_d128_q128_wgmma");
   // Two rounds of CTAs, the second a short one.

@@ -34,7 +34,7 @@ int64_t spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFact
 }
 
 int64_t least_spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFacts& device) {
-  constexpr int64_t kUnit = 128;
+  constexpr int64_t kUnit = 128;  // in which shared memory is allocated
   const SmFacts facts = sm_facts(device.sm);
   const int64_t too_many = ceil_div(ctas, device.sm_count) + 1;
   const int64_t units = (facts.shared_per_sm / too_many - kReservedSharedBytes) / kUnit + 1;

@@ -43,7 +43,8 @@ int64_t resident_ctas_per_sm(const Variant& variant, int sm) {
 // which fit on one, took 29 us instead of 18 (H200, 2026-11-27).
 int64_t spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFacts& device);
 
-// The least of these, which leaves the rest of a multiprocessor to the kernels in front and behind.
+// The least with which that holds; it leaves the rest of a multiprocessor to the kernels in front
+// and behind.
 // Where three CTAs fit and two are the share, 256 of them took 85 us instead of 66 (H200,
 // 2026-11-29).
 int64_t least_spread_shared_bytes(int64_t shared_bytes, int64_t ctas, const DeviceFacts& device);
