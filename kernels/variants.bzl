@@ -82,6 +82,7 @@ INT4_GEMM_VARIANTS = {
 # Left out: decode tiles of 64 rows for the head sizes of models without published draft heads
 # (32, 80, 96, 256), whose trees take more tiles of 16 rows, and prefill tiles of 32 and 64 rows for the
 # rarer head sizes (32, 80, 96), where short prompts gain from them; each is compiled and tested for ten SMs.
+# Tiles of warpgroups for heads other than 128 have not been tried.
 ATTENTION_VARIANTS = {
     "attention_append_f16": {"kind": "append", "threads": 256, "ctas_per_sm": 4},
     "attention_prefill_f16_d32_q128": {"kind": "prefill", "head_size": 32, "blocks_m": 2, "warps_m": 4, "warps_kv": 1, "tile_kv": 64, "stages": 2, "ctas_per_sm": 2},

@@ -147,10 +147,13 @@ def saturated_inputs(case: Case, factor: float) -> Inputs:
     return inputs_of(case, qkv, cache)
 
 
-def growing_inputs(case: Case, tile_kv: int) -> Inputs:
-    """K of each tile of the cache is four times that of the one before, and so are its scores: what
-    was summed before has to be rescaled."""
+def growing_inputs(case: Case, tile_kv: int, factor: float, newest_first: bool = False) -> Inputs:
+    """K of each tile of the cache is `factor` times that of the one before, in the order of the
+    kernel, and so are its scores: what was summed before has to be rescaled, soon by 4, and by 2
+    when it lags."""
     qkv, cache = random_qkv(case), random_cache(case, 1)
     tiles = np.arange(case.capacity) // tile_kv
-    cache[:, 0] *= (4.0**tiles)[:, None].astype(np.float16)
+    if newest_first:
+        tiles = tiles[-1] - tiles
+    cache[:, 0] *= (factor**tiles)[:, None].astype(np.float16)
     return inputs_of(case, qkv, cache)

@@ -14,7 +14,7 @@ namespace edge_llm {
 
 // Four neighbouring values of a head, merged of some splits.
 struct MergedValues {
-  float2 state = {masked_score(), 0.f};  // the largest score, and the sum of weights
+  float2 state = {masked_score(), 0.f};  // the maximum, and the sum of weights
   float4 sum = {0.f, 0.f, 0.f, 0.f};
 
   // Merges `count` partial results, which lie state_step states and part_step parts apart.

@@ -1,7 +1,8 @@
-// Attention of few tokens to many slots: decode, and trees of draft tokens. The Q heads that share
-// a KV head are rows of one tile, so that K and V are read once for all of them, and CTAs split the
-// KV range, so that a single sequence fills the GPU. The same kernel turns Q and the new K by RoPE
-// and writes the cache: no CTA waits for another, as new K and V come from the packed QKV.
+// Attention of few tokens to many slots: decode, trees of draft tokens, short chunks. The Q heads
+// that share a KV head are rows of one tile, so that K and V are read once for all of them, and
+// CTAs split the KV range, so that a single sequence fills the GPU. The same kernel turns Q and the
+// new K by RoPE and writes the cache: no CTA waits for another, as new K and V come from the packed
+// QKV.
 #pragma once
 
 #include "kernels/attention/attention_divisor.cuh"

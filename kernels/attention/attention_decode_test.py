@@ -69,6 +69,15 @@ def test_more_tiles_than_stages(kernel: AttentionKernel, rerun: str) -> None:
     _check(kernel, case, rerun)
 
 
+@pytest.mark.parametrize("factor", [2.0, 4.0])
+def test_scores_that_grow_from_tile_to_tile(
+    kernel: AttentionKernel, factor: float, rerun: str
+) -> None:
+    case = cases.random_tree([3 * _TILE_KV], [5], (2, 1), _HEAD_SIZE, 3 * _TILE_KV + 5)
+    inputs = cases.growing_inputs(case, _TILE_KV, factor, newest_first=True)
+    _check_inputs(kernel, case, inputs, rerun)
+
+
 @pytest.mark.parametrize("ratio", [1, 2, 5, 6, 7, 12, 14, 16])
 def test_q_heads_find_their_kv_head(kernel: AttentionKernel, ratio: int, rerun: str) -> None:
     _check(kernel, cases.decode([9, 40], (2 * ratio, 2), _HEAD_SIZE, 40), rerun)

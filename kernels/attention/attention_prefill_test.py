@@ -124,9 +124,12 @@ def test_saturated_softmax(kernel: AttentionKernel, factor: float, rerun: str) -
     reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
 
 
-def test_scores_that_grow_from_tile_to_tile(kernel: AttentionKernel, rerun: str) -> None:
+@pytest.mark.parametrize("factor", [2.0, 4.0])
+def test_scores_that_grow_from_tile_to_tile(
+    kernel: AttentionKernel, factor: float, rerun: str
+) -> None:
     case = cases.chunk([5], [3 * _TILE_KV], 5, (1, 1), _HEAD_SIZE, 3 * _TILE_KV + 5)
-    inputs = cases.growing_inputs(case, _TILE_KV)
+    inputs = cases.growing_inputs(case, _TILE_KV, factor)
     expected = reference.attend(case, inputs.q, inputs.new_cache)
     reference.assert_close(kernel.prefill(case, inputs), expected, rerun)
 

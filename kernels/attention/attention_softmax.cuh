@@ -21,8 +21,8 @@ __device__ __forceinline__ float softmax_scale(int head_size) {
   return kLog2E * rsqrtf(static_cast<float>(head_size));
 }
 
-// exp2((score - maximum) * scale). The difference is taken first: it is exact for the maximum, so
-// that no probability exceeds 1 however large the scores are. Where all is masked, all is 0.
+// exp2((score - maximum) * scale). The difference is taken first: it is exact for the maximum,
+// whose weight is 1 then however large the scores are. Where all is masked, all is 0.
 __device__ __forceinline__ float softmax_weight(float score, float maximum, float scale) {
   return ptx::ex2_approx((score - (maximum == masked_score() ? 0.f : maximum)) * scale);
 }
@@ -35,7 +35,7 @@ template <class Tile>
 struct AttentionSums {
   float output[Tile::kBlocksM][Tile::kHeadSize / 8][4];  // sum of weight * V
   float weights[Tile::kBlocksM][4];                      // the same of a V that is 1 everywhere
-  float maximum[Tile::kBlocksM][2];                      // largest score, of the warp's slots
+  float maximum[Tile::kBlocksM][2];                      // of the scores of the warp's slots
 
   __device__ __forceinline__ AttentionSums() : output{}, weights{} {
 #pragma unroll

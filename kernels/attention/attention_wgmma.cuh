@@ -155,6 +155,8 @@ __device__ __forceinline__ void round_weights(const AttentionScores<Tile>& score
   }
 }
 
+constexpr int kWarpgroupThreads = 128;
+
 // The barriers: one of each stage, that its K and V have landed, and one of each warpgroup, that it
 // has its turn.
 template <class Tile>
@@ -169,7 +171,8 @@ struct AttentionBarriers {
     return landed(Tile::kStages + warpgroup);
   }
 
-  // A barrier of the CTA has to follow.
+  // A barrier of the CTA has to follow. By one thread: where each has a lane of its own, racecheck
+  // takes the lanes of other warps for writers too.
   __device__ __forceinline__ void init() const {
     if (threadIdx.x != 0) return;
 #pragma unroll
@@ -178,7 +181,7 @@ struct AttentionBarriers {
     }
 #pragma unroll
     for (int warpgroup = 0; warpgroup < Tile::kWarpgroups; ++warpgroup) {
-      ptx::mbarrier_init(turn(warpgroup), 128);
+      ptx::mbarrier_init(turn(warpgroup), kWarpgroupThreads);
     }
   }
 };
@@ -189,9 +192,10 @@ template <class Tile>
 class WarpgroupTurns {
  public:
   __device__ __forceinline__ explicit WarpgroupTurns(const AttentionBarriers<Tile>& barriers)
-      : own_(barriers.turn(threadIdx.x / 128)), other_(barriers.turn(threadIdx.x / 128 ^ 1)) {
+      : own_(barriers.turn(threadIdx.x / kWarpgroupThreads)),
+        other_(barriers.turn(threadIdx.x / kWarpgroupThreads ^ 1)) {
     // Of a new barrier the phase before the first counts as over.
-    parity_ = threadIdx.x < 128;
+    parity_ = threadIdx.x < kWarpgroupThreads;
   }
   __device__ __forceinline__ void wait() {
     if constexpr (kTaken) {
@@ -283,6 +287,8 @@ __device__ __forceinline__ void attend_by_warpgroups(uint32_t shared,
   ptx::mbarrier_arrive(barriers.landed(1));
   ptx::mbarrier_wait(barriers.landed(0), 0);
 
+  // In the step of tile i the products read K of tile i + 1 and V of tile i; the stage of tile i -
+  // 1 is filled anew, with tile i - 1 + kStages; and at its end all have arrived for tile i + 2.
   ptx::StageTurn<Tile::kStages> turn, next, refilled, landing;
   next.next();
   landing.stage = 2;

@@ -1,5 +1,4 @@
-// Barriers in shared memory, 8 bytes each, on which threads arrive and others wait. From SM 80 on;
-// used where warps of a CTA take different roles.
+// Barriers in shared memory, 8 bytes each, on which threads arrive and others wait. From SM 80 on.
 #pragma once
 
 #include "kernels/fixed_width_types.h"

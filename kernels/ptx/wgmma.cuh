@@ -68,7 +68,7 @@ __device__ __forceinline__ void wgmma_results(float (&d)[kValues]) {
 }
 
 // How a product reads B, and what it does with what d was.
-enum class WgmmaB { kRowsOfN, kRowsOfK };  // what a row of matrix_descriptor is
+enum class WgmmaB { kRowsOfN, kRowsOfK };  // what a row of MatrixDescriptor is
 enum class WgmmaSum { kAdd, kReplace };
 
 // wgmma.mma_async.sync.aligned.m64nNk16.f32.f16.f16: d += a * b, or d = a * b, where N (32, 64 or
