@@ -36,7 +36,7 @@ SUITE = (
     "test_split_k",
 )
 
-# Room for mbarriers. Left to themselves the tools have too little, and with a CTA's 12 they do too.
+# Room for mbarriers: the default is too small, and so is 12, the most of one CTA.
 _MBARRIERS = "--num-cuda-barriers=1024"
 _OPTIONS = {
     # Our own code checks what each call of the driver returns.

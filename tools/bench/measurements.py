@@ -88,7 +88,7 @@ def excess_of_plans(measurements: Sequence[M], plan_of: Mapping[tuple, str]) -> 
     """By which part each shape's plan, "variant splits=N", takes longer than the fastest launch.
 
     Raises:
-      ValueError: a plan was not measured.
+      ValueError: a plan was not measured; run the tuner again, and keep what it writes.
     """
     times: dict[tuple, dict[str, float]] = {}
     for row in measurements:
@@ -97,7 +97,7 @@ def excess_of_plans(measurements: Sequence[M], plan_of: Mapping[tuple, str]) -> 
     for shape, of_shape in times.items():
         plan = plan_of[shape]
         if plan not in of_shape:
-            raise ValueError(f"{shape}: {plan} was not measured")
+            raise ValueError(f"{shape}: {plan} was not measured; run the tuner, and keep its rows")
         found[shape] = of_shape[plan] / min(of_shape.values()) - 1
     return found
 
@@ -116,8 +116,9 @@ def main() -> int:
     args = parser.parse_args()
     results = [json.loads(path.read_text()) for path in args.results]
     families = {result["family"] for result in results}
-    if len(families) != 1:
-        parser.error(f"results are of {', '.join(sorted(families))}: give those of one family")
+    if len(families) != 1 or not families <= FAMILIES.keys():
+        named, allowed = (", ".join(sorted(names)) for names in (families, FAMILIES))
+        parser.error(f"results are of {named}: give those of one family, of {allowed}")
     kind = FAMILIES[families.pop()]
     write(args.csv, [row for result in results for row in of_tuner(result["rows"], kind)], kind)
     return 0

@@ -42,7 +42,10 @@ def content(row: Row, nvfatbin: NvFatbin | None) -> bytes:
         return image
     if nvfatbin is None:
         raise ValueError(f"{row.path}: --nvfatbin is missing, which packs cubins")
-    return nvfatbin.pack(image, row.arch, row.symbol)
+    try:
+        return nvfatbin.pack(image, row.arch, row.symbol)
+    except RuntimeError as error:
+        raise RuntimeError(f"{row.path}: not packed for sm_{row.arch}: {error}") from error
 
 
 def padded(image: bytes) -> bytes:
