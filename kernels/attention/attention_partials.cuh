@@ -1,8 +1,8 @@
 // A split KV range: what each CTA takes, and leaves for the combine kernel in the workspace:
 //   outputs f32 [splits, heads, head_size]: sums of weight * V, relative to the split's maximum
 //   states  f32 [splits, heads, 2]: the split's maximum, and the sum of weights, 0 where none
-// The maximum is the largest score, or by wgmma up to 2^kLagLog2 of weight below it (weigh()).
 // with heads = batch * q_len * num_q_heads, in the order of the output.
+// The maximum is the largest score, or by wgmma up to 2^kLagLog2 of weight below it (weigh()).
 #pragma once
 
 #include "kernels/attention/attention_divisor.cuh"

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.bench import measurements, residency
-from tools.bench.measurements import Int4Measurement
+from tools.bench import residency
+from tools.bench.measurements import Int4Measurement, read
 
 COSTS = ("launch", "cta", "step", "wait", "partial")
 
@@ -84,9 +84,9 @@ def main() -> int:
     parser.add_argument("--sm", default="90")
     parser.add_argument("--sm_count", type=int, default=132)
     args = parser.parse_args()
-    found = measurements.read(args.measurements, Int4Measurement)
+    measurements = read(args.measurements, Int4Measurement)
     manifest = json.loads(args.manifest.read_text())
-    for name, costs in fit(found, manifest, args.sm, args.sm_count).items():
+    for name, costs in fit(measurements, manifest, args.sm, args.sm_count).items():
         print(f'        "{name}": {json.dumps(costs)},')
     return 0
 
