@@ -161,6 +161,35 @@ TEST(OneSequenceFillsTheGpu) {
             1);
 }
 
+TEST(SplitsAreAPowerOfTwoOrOneAndAHalfOfIt) {
+  const auto splits = [](int64_t kv_heads) {
+    const Heads heads = {kv_heads, kv_heads, 128};
+    return plan_attention(problem_of(Mode::kDecode, 1, 1, heads, 32768), {87, 16}).splits;
+  };
+  EXPECT_EQ(splits(4), 8);  // 32 CTAs run at the same time
+  EXPECT_EQ(splits(5), 6);
+  EXPECT_EQ(splits(10), 3);
+  EXPECT_EQ(splits(11), 2);
+  EXPECT_EQ(splits(17), 1);
+}
+
+TEST(ShortSplitsLeaveAQuarterToTheKernelsInFrontAndBehind) {
+  const auto splits = [](int sm, int64_t batch, int64_t capacity) {
+    const AttentionProblem problem = problem_of(Mode::kDecode, batch, 1, {32, 8, 128}, capacity);
+    return plan_attention(problem, {sm, 132}).splits;
+  };
+  EXPECT_EQ(splits(90, 1, 2304), 12);  // 96 CTAs with 192 slots on 132 multiprocessors
+  EXPECT_EQ(splits(90, 1, 2305), 24);  // 192 CTAs in 264 places
+  EXPECT_EQ(splits(90, 1, 4608), 24);
+  EXPECT_EQ(splits(90, 1, 4609), 32);
+  EXPECT_EQ(splits(90, 2, 2048), 12);
+  EXPECT_EQ(splits(90, 4, 2048), 8);
+  const AttentionProblem two_rows = problem_of(Mode::kDecode, 2, 1, {14, 2, 64}, 8192);
+  EXPECT_EQ(plan_attention(two_rows, {90, 132}).splits, 48);  // of 64
+  // Where kernels start in order nobody would use it.
+  EXPECT_EQ(splits(87, 1, 2304), 32);
+}
+
 TEST(FewTokensTakeLowTilesAndLongChunksAreSplit) {
   const auto plan = [](Mode mode, int64_t q_len, int64_t capacity) {
     return plan_attention(problem_of(mode, 1, q_len, {32, 8, 128}, capacity), {90, 132});
@@ -353,7 +382,7 @@ TEST(SplitChunkIsCombined) {
 
 TEST(NoMultiprocessorTakesMoreThanItsShare) {
   const int64_t most = sm_facts(90).shared_per_sm;
-  for (const int64_t batch : {1, 8, 32}) {  // 256 CTAs on 132 multiprocessors
+  for (const int64_t batch : {1, 8, 32}) {  // 192 or 256 CTAs on 132 multiprocessors
     launch_on_recorder(problem_of(Mode::kDecode, batch, 1, {32, 8, 128}, 4096), {90, 132});
     const int64_t bytes = launches.at(0).shared_bytes + kReservedSharedBytes;
     EXPECT_TRUE(2 * bytes <= most && 3 * bytes > most);

@@ -168,8 +168,8 @@ ATTENTION_TUNING_CASES = (
     *(
         _decode(model, batch, length)
         for model in (LLAMA_8B, QWEN3, QWEN25)
-        for batch in (1, 4, 8, 32)
-        for length in (512, 2048, 8192, 32768)
+        for batch in (1, 2, 4, 8, 32)
+        for length in (512, 1024, 2048, 4096, 8192, 32768)
     ),
     *(
         AttentionCase(mode, model, batch, q_len, past + q_len)
