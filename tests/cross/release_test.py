@@ -44,6 +44,9 @@ EXPECTED = {
     "x86_64": Expected((2, 28), (80, 86, 89, 90, 100, 120), "13.0", "EM_X86_64"),
     "x86_64_cuda12": Expected((2, 28), (80, 86, 89, 90), "12.6", "EM_X86_64"),
 }
+# The build host's wheel tries kernels of every SM in the emulator, the others those of their own.
+HOST, HOSTS_EMULATED_SMS = "x86_64", (80, 86, 87, 89, 90, 100, 110, 120, 121)
+
 PLATFORM = os.environ["PLATFORM"]
 RUNFILES = pathlib.Path(os.environ["TEST_SRCDIR"])
 ARCHIVE = RUNFILES / os.environ["ARCHIVE"]
@@ -225,6 +228,18 @@ def test_wheel_and_bundle_are_of_the_platforms_python_or_said_to_be_missing(
         f"python/edge_llm_plugins-{version}-{tag}-{tag}-manylinux_{glibc}_{cpu}.whl",
         f"python/edge_llm_plugins_gpu_bundle-{version}-{PLATFORM}-{tag}.tar.gz",
     }
+
+
+def test_wheel_emulates_the_platforms_sms(archive: dict[str, bytes], expected: Expected) -> None:
+    wheels = [content for name, content in archive.items() if name.endswith(".whl")]
+    assert len(wheels) == (0 if "NO_WHEEL.txt" in archive else 1)
+    for content in wheels:
+        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+            library = wheel.read("edge_llm_plugins/lib/libedge_llm_plugins_ptx.so")
+            facts = wheel.read("edge_llm_plugins/_build.py").decode()
+        sms = HOSTS_EMULATED_SMS if PLATFORM == HOST else expected.sms
+        assert {int(sm) for sm in re.findall(rb"\.target sm_(\d+)", library)} == set(sms)
+        assert f"EMULATED_SMS = ({', '.join(map(str, sms))},)" in facts
 
 
 def test_sbom_is_valid(archive: dict[str, bytes]) -> None:

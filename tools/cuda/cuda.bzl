@@ -1,7 +1,7 @@
 """Device code: one .cu per variant, compiled with NVRTC for every SM, packed, embedded with a table."""
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
-load("//platforms:platforms.bzl", "platform_select")
+load("//platforms:platforms.bzl", "HOST", "PLATFORMS", "platform_select")
 
 # What each CUDA release comes from; `compiler` and `packer` are the rows of WHEEL_PINS with NVRTC and nvFatbin.
 CUDA_RELEASES = {
@@ -85,13 +85,13 @@ def _compile(ctx, source, sm, format, line_info):
     args.add("--output", image)
     args.add("--report", report)
     args.add("--include", ".")
-    args.add("--include", ctx.bin_dir.path)
     args.add_all(ctx.files._include, before_each = "--include", expand_directories = False)
     if line_info:
         args.add("--line_info")
     ctx.actions.run(
         arguments = [args],
         executable = ctx.executable._compile_kernel,
+        execution_requirements = {"supports-path-mapping": "1"},
         inputs = depset([source] + ctx.files.hdrs + ctx.files._nvrtc + ctx.files._include),
         mnemonic = "NvrtcCompile",
         outputs = [image, report],
@@ -124,6 +124,7 @@ def _embed(ctx, images):
     ctx.actions.run(
         arguments = [args],
         executable = ctx.executable._embed_images,
+        execution_requirements = {"supports-path-mapping": "1"},  # as the assembly names the images
         inputs = [row.image for row in images] + packers,
         mnemonic = "EmbedImages",
         outputs = [assembly, embedded],
@@ -198,7 +199,9 @@ def _compilable(sms, release):
     return {sm: row["arch"] for sm, row in sms.items() if release in row["cuda"]}
 
 def ptx_sms(sms):
-    """A select() of the SMs that have PTX for the emulator: all that the platform's CUDA release compiles.
+    """A select() of the SMs that have PTX for the emulator.
+
+    These are the platform's own; on the build host all that its CUDA release compiles, so that any can be tried there.
 
     Args:
       sms: the table of SMs (kernels/variants.bzl).
@@ -206,7 +209,9 @@ def ptx_sms(sms):
     Returns:
       A select() over the platform.
     """
-    return platform_select(lambda row: _compilable(sms, row["cuda"]).keys())
+    return platform_select(
+        lambda row: _compilable(sms, row["cuda"]).keys() if row == PLATFORMS[HOST] else row["sms"],
+    )
 
 def cuda_images(
         name,
@@ -228,7 +233,7 @@ def cuda_images(
       name: the target.
       srcs: .cu files; each defines one kernel, named by the macro KERNEL_SYMBOL = <stem>_sm<NN>.
       sms: the table of SMs (kernels/variants.bzl).
-      format: "cubin" (the platform's SMs) or "ptx" (every SM that its CUDA release compiles, with line information).
+      format: "cubin" (the platform's SMs) or "ptx" (those of ptx_sms(), with line information).
       hdrs: files that the sources include.
       excluded: stems of sources to the SMs they are not compiled for.
       one_architecture: stems of sources with instructions of one architecture alone (such as sm_90a): no GPU to come

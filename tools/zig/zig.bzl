@@ -17,8 +17,8 @@ _SDK = "external/pypi_ziglang/ziglang"
 # What every link asks for. zig makes libc++ anew for each other set of code generation flags.
 _LINK_FLAGS = ["-O2", "-Wl,--gc-sections", "-Wl,--strip-all"]
 
-# Actions run in the execution root, so the SDK is named relative to it. zig's cache is as short-lived as the action:
-# a folder that outlived it would be an input that Bazel does not know.
+# Actions run in the execution root, so the SDK is named relative to it. zig's cache is as short-lived as the action, as
+# in compile.sh.
 _WRAPPER = """#!/bin/sh
 set -eu
 cache="$(mktemp -d)"
@@ -26,16 +26,6 @@ trap 'rm -rf "$cache"' EXIT
 export ZIG_LIB_DIR="{sdk}/lib" ZIG_GLOBAL_CACHE_DIR="$cache" ZIG_LOCAL_CACHE_DIR="$cache"
 {body}
 """
-
-# Bazel wants every header of the .d file declared, but zig's own come as one directory: take them out of it.
-_COMPILE = """depfile=
-previous=
-for argument in "$@"; do
-  if [ "$previous" = -MF ]; then depfile="$argument"; fi
-  previous="$argument"
-done
-"{sdk}/zig" c++ -target {target} "$@"
-if [ -n "$depfile" ]; then sed -i -E 's#[^ ]*/ziglang/lib/[^ ]*##g' "$depfile"; fi"""
 
 # zig makes libc++, the start files and the stubs of the C library when it first links for a target, which takes 45 s:
 # this keeps them for all other links.
@@ -77,9 +67,12 @@ _zig_wrapper = rule(
 
 def _zig_runtime_impl(ctx):
     runtime = ctx.actions.declare_file(ctx.label.name + ".tar")
+    args = ctx.actions.args()
+    args.add(runtime)
     ctx.actions.run(
-        arguments = [runtime.path],
+        arguments = [args],
         executable = ctx.executable.maker,
+        execution_requirements = {"supports-path-mapping": "1"},
         inputs = ctx.files._sdk,
         mnemonic = "ZigRuntime",
         outputs = [runtime],
@@ -163,6 +156,8 @@ def _zig_toolchain_config_impl(ctx):
         features = [
             feature(name = "supports_pic", enabled = True),
             _flags("compile_flags", _COMPILE_ACTIONS, [
+                "-target",
+                ctx.attr.target,
                 "-O2",
                 "-g0",
                 "-fPIC",
@@ -205,7 +200,7 @@ _zig_toolchain_config = rule(
     implementation = _zig_toolchain_config_impl,
     attrs = {
         "archiver": attr.label(cfg = "exec", executable = True, mandatory = True),
-        "compiler": attr.label(cfg = "exec", executable = True, mandatory = True),
+        "compiler": attr.label(allow_single_file = True, cfg = "exec", executable = True, mandatory = True),
         "cpu": attr.string(mandatory = True),
         "linker": attr.label(cfg = "exec", executable = True, mandatory = True),
         "target": attr.string(mandatory = True),
@@ -220,17 +215,16 @@ def zig_toolchains():
     for cpu, glibc in {(row["cpu"], row["glibc"]): None for row in PLATFORMS.values()}:
         name = "%s_glibc_%s" % (cpu, glibc.replace(".", "_"))
         target = "%s-linux-gnu.%s" % (cpu, glibc)
-        _zig_wrapper(name = "cxx_" + name, body = _COMPILE, target = target)
         _zig_wrapper(name = "make_runtime_" + name, body = _MAKE_RUNTIME, target = target)
         _zig_runtime(name = "runtime_" + name, maker = "make_runtime_" + name)
         _zig_wrapper(name = "link_" + name, body = _LINK, runtime = "runtime_" + name, target = target)
-        native.filegroup(name = name + "_compiler", srcs = ["cxx_" + name, sdk])
+        native.filegroup(name = name + "_compiler", srcs = ["compile.sh", sdk])
         native.filegroup(name = name + "_linker", srcs = ["ar", "link_" + name, sdk])
         native.filegroup(name = name + "_files", srcs = [name + "_compiler", name + "_linker"])
         _zig_toolchain_config(
             name = name + "_config",
             archiver = "ar",
-            compiler = "cxx_" + name,
+            compiler = "compile.sh",
             cpu = cpu,
             linker = "link_" + name,
             target = target,
