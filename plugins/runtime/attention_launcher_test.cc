@@ -26,7 +26,7 @@ const std::vector<int64_t> kBatches = {1, 2, 7, 64};
 const std::vector<int64_t> kTokens = {1,  2,  4,   5,   16,  17,   33,    60,
                                       64, 65, 127, 128, 129, 1000, 131072};
 const std::vector<int64_t> kCapacities = {1, 127, 128, 255, 256, 4096, 131072};
-const std::vector<int> kSmCounts = {1, 16, 132, 512};
+const std::vector<int> kSmCounts = {1, 16, 132, 512, 1024};
 
 AttentionProblem problem_of(Mode mode, int64_t batch, int64_t q_len, const Heads& heads,
                             int64_t capacity) {

@@ -85,13 +85,17 @@ int64_t partial_bytes(int64_t splits, const Int4GemmProblem& problem) {
   return splits * problem.m * problem.n * static_cast<int64_t>(sizeof(float));
 }
 
-// CTAs of one split. Those of a GEMV stay: not more of them than run at the same time, and of these
-// as few as need no more rounds. What is left serves the kernels in front and behind: 112 CTAs with
-// four tiles each take 2 % less than 132 with four or three (H200, 2026-11-30).
-int64_t grid_ctas(const Int4GemmVariant& variant, int64_t tiles, int64_t splits, int64_t resident) {
+// CTAs of one split. Those of a GEMV stay: not more of them than run at the same time. Where each
+// has a multiprocessor for itself, as few as need no more rounds: what is left serves kernels that
+// start before those in front of them have ended. 112 CTAs with four tiles each take 2 % less than
+// 132 with four or three (H200, 2026-11-30).
+int64_t grid_ctas(const Int4GemmVariant& variant, int64_t tiles, int64_t splits,
+                  const DeviceFacts& device) {
   if (variant.kind != Int4GemmKind::kGemv) return tiles;
-  const int64_t rounds = ceil_div(tiles, std::max<int64_t>(1, resident / splits));
-  return ceil_div(tiles, rounds);
+  const int64_t per_sm = resident_ctas_per_sm(variant, device.sm);
+  const int64_t places = std::max<int64_t>(1, per_sm * device.sm_count / splits);
+  const bool leaves_room = per_sm == 1 && launch_order(device.sm) == LaunchOrder::kWaitsItself;
+  return leaves_room ? ceil_div(tiles, ceil_div(tiles, places)) : std::min(tiles, places);
 }
 
 // A GEMV reads x through L1, which is what shared memory leaves: it takes no more than it needs.
@@ -148,7 +152,7 @@ Int4GemmPlan plan_int4_gemm(const Int4GemmProblem& problem, const DeviceFacts& d
       if (us >= least_us) continue;
       least_us = us;
       plan.variant = &variant;
-      plan.ctas = grid_ctas(variant, tile_count, splits, resident);
+      plan.ctas = grid_ctas(variant, tile_count, splits, device);
       plan.splits = static_cast<int>(splits);
       plan.workspace_bytes = bytes;
     }

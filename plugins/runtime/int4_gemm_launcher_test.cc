@@ -98,17 +98,23 @@ TEST(CtasOfAGemvShareManyTiles) {
   EXPECT_EQ(plan.ctas, plan.variant->ctas_per_sm * 132);
 }
 
-TEST(CtasOfAGemvAreAsFewAsNeedNoMoreRounds) {
-  const Int4GemmPlan plan = plan_int4_gemm({1, 14336, 4096}, {90, 132});
-  EXPECT_EQ(14336 / plan.variant->tile_n, 448);
+TEST(CtasOfAGemvWithAMultiprocessorEachAreAsFewAsNeedNoMoreRounds) {
+  const Int4GemmProblem problem = {1, 14336, 4096};
+  const Int4GemmPlan plan = plan_int4_gemm(problem, {90, 132});
   EXPECT_EQ(plan.variant->ctas_per_sm, 1);
+  EXPECT_EQ(14336 / plan.variant->tile_n, 448);
   EXPECT_EQ(plan.ctas, 112);  // four tiles each
-  sweep([](const Int4GemmProblem& problem, const DeviceFacts& device, const Int4GemmPlan& plan) {
-    if (plan.variant->kind != Int4GemmKind::kGemv || plan.ctas == 1) return;
-    const int64_t tiles = ceil_div(problem.n, plan.variant->tile_n);
-    const int64_t rounds = ceil_div(tiles, plan.ctas);
-    expect(ceil_div(tiles, plan.ctas - 1) > rounds, "one CTA less", problem, device);
-  });
+  // Where kernels start in order nobody would use the rest.
+  const Int4GemmPlan in_order = plan_int4_gemm(problem, {80, 132});
+  EXPECT_EQ(in_order.variant->name, plan.variant->name);
+  EXPECT_EQ(in_order.ctas, 132);
+}
+
+TEST(CtasOfAGemvThatShareAMultiprocessorFillIt) {
+  const Int4GemmPlan plan = plan_int4_gemm({1, 17920, 1536}, {90, 132});
+  EXPECT_EQ(plan.variant->ctas_per_sm, 2);
+  EXPECT_EQ(plan.variant->tile_n, 64);
+  EXPECT_EQ(plan.ctas, 264);  // of 280 tiles
 }
 
 TEST(SmThatWouldSpillRegistersHoldsFewerCtas) {

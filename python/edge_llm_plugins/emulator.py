@@ -1,6 +1,7 @@
-"""Controls of the PTX emulator, which runs the kernels of every SM without a GPU.
+"""Controls of the PTX emulator, which runs kernels without a GPU.
 
-The emulator presents one device per SM. Its settings are those of the whole process.
+The emulator presents one device per SM; a wheel for x86-64 has kernels of every SM that its CUDA
+release compiles, another those of its platform. Its settings are those of the whole process.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def driver_path() -> str:
     """The path of the emulator, a library with the entry points of the CUDA driver.
 
     Raises:
-      RuntimeError: this wheel carries no emulator (those for other platforms do not).
+      RuntimeError: this package carries no emulator.
     """
     path = pathlib.Path(__file__).parent / "lib" / "libptx_emulator_cuda.so"
     if not path.exists():

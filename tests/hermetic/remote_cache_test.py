@@ -1,4 +1,5 @@
-"""A second clean checkout takes every action from a remote cache that the first one filled.
+"""A second clean checkout takes every action from a remote cache that the first one filled, and a
+platform takes the kernels that another one compiled.
 
 The cache is nginx with WebDAV, configured as docs/remote.md says.
 """
@@ -12,7 +13,8 @@ from tests.hermetic.checkout import Checkout, processes
 from tests.hermetic.server import free_port, serve
 from tests.house.source_tree import runfile
 
-TARGETS = ("//tools/cuda/tests:sample_images", "//tools/testing:testing_test")
+KERNELS = "//tools/cuda/tests:sample_images"
+TARGETS = (KERNELS, "//tools/testing:testing_test")
 
 
 def nginx_configuration(port: int, folder: pathlib.Path) -> str:
@@ -29,7 +31,9 @@ def nginx_configuration(port: int, folder: pathlib.Path) -> str:
     return text.replace("http {", "http {" + unused)
 
 
-def test_second_checkout_takes_every_action_from_the_cache(tmp_path: pathlib.Path) -> None:
+def test_second_checkout_and_platform_take_every_action_from_the_cache(
+    tmp_path: pathlib.Path,
+) -> None:
     port, served, configuration = free_port(), tmp_path / "served", tmp_path / "nginx.conf"
     served.mkdir()
     configuration.write_text(nginx_configuration(port, served))
@@ -39,18 +43,24 @@ def test_second_checkout_takes_every_action_from_the_cache(tmp_path: pathlib.Pat
     nginx += ["-c", str(configuration), "-p", str(tmp_path), "-e", "stderr"]
     nginx += ["-g", "daemon off; master_process off;"]
 
-    def build(name: str) -> tuple[dict[str, int], bytes]:
-        with Checkout(tmp_path / name, runfile("SOURCES")) as checkout:
-            output = checkout.build(
-                "--sms=87", f"--remote_cache=http://127.0.0.1:{port}/cache", *TARGETS
-            )
-            program = (checkout.sources / "bazel-bin/tools/testing/testing_test").read_bytes()
+    flags = ("--sms=87", f"--remote_cache=http://127.0.0.1:{port}/cache")
+
+    def build(checkout: Checkout) -> tuple[dict[str, int], bytes]:
+        output = checkout.build(*flags, *TARGETS)
+        program = (checkout.sources / "bazel-bin/tools/testing/testing_test").read_bytes()
         return processes(output), program
 
     with serve(nginx, port, tmp_path / "nginx.log"):
-        filled, program = build("first")
-        taken, program_of_second = build("a/second/checkout")
+        with Checkout(tmp_path / "first", runfile("SOURCES")) as checkout:
+            filled, program = build(checkout)
+        with Checkout(tmp_path / "a/second/checkout", runfile("SOURCES")) as checkout:
+            taken, program_of_second = build(checkout)
+            # Another processor, and the same CUDA release: the kernels alone.
+            of_jetson = checkout.build(
+                *flags, "--config=jetpack7_orin", "--output_groups=reports", KERNELS
+            )
 
     assert "remote cache hit" not in filled, f"the cache was not empty: {filled}"
     assert taken == {"remote cache hit": sum(filled.values())}, f"first {filled}, second {taken}"
     assert program == program_of_second
+    assert processes(of_jetson).keys() == {"remote cache hit"}, f"a Jetson's: {of_jetson}"

@@ -80,8 +80,8 @@ def test_bazelisk_is_used_after_an_old_bazel(machine: Machine) -> None:
     assert "passing over" in result.stderr and "'bazel 4.2.3'" in result.stderr
 
 
-@pytest.mark.parametrize("version", ["4.2.3", "8.0.0", "70.0.0", "6.7.1"])
-def test_other_major_is_passed_over_for_the_installer(machine: Machine, version: str) -> None:
+@pytest.mark.parametrize("version", ["4.2.3", "8.0.0", "70.0.0", "6.7.1", "7.2.1"])
+def test_unfit_bazel_is_passed_over_for_the_installer(machine: Machine, version: str) -> None:
     machine.bazel(version)
     machine.installer()
     result = machine.bazelw("build", "//:x")

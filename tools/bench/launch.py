@@ -169,8 +169,11 @@ def int4_gemm(
     shared = variant["shared_bytes"]
     if variant["kind"] == "gemv":  # its CTAs stay, and share the tiles
         resident = residency.ctas_per_sm(variant, facts) * launcher.sm_count
-        rounds = _ceil_div(ctas, max(1, resident // splits))
-        ctas = _ceil_div(ctas, rounds)
+        places = max(1, resident // splits)
+        if resident == launcher.sm_count and launcher.images.sm_facts["dependent_launch"]:
+            ctas = _ceil_div(ctas, _ceil_div(ctas, places))
+        else:
+            ctas = min(ctas, places)
     else:
         shared = residency.spread_shared_bytes(variant, facts, ctas * splits, launcher.sm_count)
     params = struct.pack("<5Q4i", *pointers, case.m, case.n, case.k, splits)  # Int4GemmParams

@@ -1,7 +1,7 @@
 """Device code: one .cu per variant, compiled with NVRTC for every SM, packed, embedded with a table."""
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
-load("//platforms:platforms.bzl", "HOST", "PLATFORMS", "platform_select")
+load("//platforms:platforms.bzl", "platform_select")
 
 # What each CUDA release comes from; `compiler` and `packer` are the rows of WHEEL_PINS with NVRTC and nvFatbin.
 CUDA_RELEASES = {
@@ -124,7 +124,8 @@ def _embed(ctx, images):
     ctx.actions.run(
         arguments = [args],
         executable = ctx.executable._embed_images,
-        execution_requirements = {"supports-path-mapping": "1"},  # as the assembly names the images
+        # The assembly names the file of images: its compilation is mapped too (.bazelrc), or neither may be.
+        execution_requirements = {"supports-path-mapping": "1"},
         inputs = [row.image for row in images] + packers,
         mnemonic = "EmbedImages",
         outputs = [assembly, embedded],
@@ -201,7 +202,7 @@ def _compilable(sms, release):
 def ptx_sms(sms):
     """A select() of the SMs that have PTX for the emulator.
 
-    These are the platform's own; on the build host all that its CUDA release compiles, so that any can be tried there.
+    These are the platform's own; on x86-64 all that its CUDA release compiles, so that any can be tried there.
 
     Args:
       sms: the table of SMs (kernels/variants.bzl).
@@ -210,7 +211,7 @@ def ptx_sms(sms):
       A select() over the platform.
     """
     return platform_select(
-        lambda row: _compilable(sms, row["cuda"]).keys() if row == PLATFORMS[HOST] else row["sms"],
+        lambda row: _compilable(sms, row["cuda"]).keys() if row["cpu"] == "x86_64" else row["sms"],
     )
 
 def cuda_images(
@@ -234,7 +235,7 @@ def cuda_images(
       srcs: .cu files; each defines one kernel, named by the macro KERNEL_SYMBOL = <stem>_sm<NN>.
       sms: the table of SMs (kernels/variants.bzl).
       format: "cubin" (the platform's SMs) or "ptx" (those of ptx_sms(), with line information).
-      hdrs: files that the sources include.
+      hdrs: source files that the sources include.
       excluded: stems of sources to the SMs they are not compiled for.
       one_architecture: stems of sources with instructions of one architecture alone (such as sm_90a): no GPU to come
         can take their PTX.

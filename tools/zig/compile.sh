@@ -1,6 +1,6 @@
 #!/bin/sh
-# The compiler of every target: zig with its library and cache folders set. It is a source, and no output of a
-# platform's own, so that platforms that compile the same share it (--experimental_output_paths in .bazelrc).
+# The C++ compiler of every platform: zig with its library and cache folders set, as zig.bzl has it for links. It is a
+# source, and no output of a platform's own, so that platforms that compile the same share what it makes (.bazelrc).
 set -eu
 
 # Actions run in the execution root, so the SDK is named relative to it.
